@@ -1,0 +1,12 @@
+//! chathooks: events of self-hosted chat platforms, declarative, durable and signed.
+//!
+//! `ARCHITECTURE.md` draws the modules and the rules between them; a test holds those rules.
+
+pub mod admission;
+pub mod api;
+pub mod cli;
+pub mod dispatcher;
+pub mod event;
+pub mod log;
+pub mod plan;
+pub mod standalone;
