@@ -10,3 +10,5 @@ pub mod event;
 pub mod log;
 pub mod plan;
 pub mod standalone;
+pub mod telemetry;
+pub mod yaml;
