@@ -441,7 +441,8 @@ def models(s):
     }
     s.post("admin", f"{base}/create", form, "model.created")
     s.post("admin", f"{base}/model/update", {**form, "name": "Patient tutor"}, "model.updated")
-    s.post("admin", f"{base}/model/access/update", {"id": "tutor", "access_grants": EVERYONE_READS}, "model.access_updated")
+    access = {"id": "tutor", "access_grants": EVERYONE_READS}
+    s.post("admin", f"{base}/model/access/update", access, "model.access_updated")
     s.post("admin", f"{base}/model/toggle?id=tutor", None, "model.disabled")
     s.post("admin", f"{base}/model/toggle?id=tutor", None, "model.enabled")
     s.post("admin", f"{base}/import", {"models": [{**form, "id": "coach", "name": "Coach"}]}, "model.imported")
