@@ -1,0 +1,1 @@
+//! Condition types, their reasons, and how a list of them is kept.
