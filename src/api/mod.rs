@@ -3,6 +3,11 @@
 //! Everything admission can judge stands here, in the schema or as a CEL rule. No IO, and nothing of what a
 //! resource means to a dispatcher: that is [`plan`](crate::plan).
 
+// `KubeSchema` copies each struct, `pub` and all, into the function that makes its schema.
+#![allow(unreachable_pub)]
+// Printer columns repeat their types and priorities.
+#![allow(clippy::duplicated_attributes)]
+
 pub mod chat_instance;
 pub mod common;
 pub mod conditions;
