@@ -94,7 +94,8 @@ fn explain(error: &Error) -> YamlError {
              {MAX_ALIASED} by aliases, and {MAX_DEPTH} levels are read"
         ),
         Error::UnknownAnchor { .. } => {
-            "this alias (*name) has no anchor (&name) before it; text that begins with * needs quotes".to_owned()
+            "this alias (*name) has no anchor (&name) before it; text that begins with * needs quotes"
+                .to_owned()
         }
         other => UserMessageFormatter.format_message(other).into_owned(),
     };
@@ -150,7 +151,10 @@ mod tests {
     #[test]
     fn a_key_given_twice_is_an_error_with_its_place() {
         let error = documents("a:\n  b: 1\n  b: 2\n").unwrap_err();
-        assert_eq!(error.to_string(), "line 3, column 3: the key \"b\" is there twice in the same map; keep one");
+        assert_eq!(
+            error.to_string(),
+            "line 3, column 3: the key \"b\" is there twice in the same map; keep one"
+        );
         assert!(documents("{\"a\": 1, \"a\": 2}").is_err());
     }
 

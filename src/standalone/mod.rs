@@ -1,1 +1,11 @@
-//! stub
+//! The front end that serves a directory of manifests.
+//!
+//! Reads, watches and reports; has no rules of its own: what a manifest means is said by
+//! [`admission`](crate::admission) and [`plan`](crate::plan).
+
+pub mod folder;
+pub mod generations;
+pub mod manifest;
+pub mod secret;
+pub mod store;
+pub mod walk;
