@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use crate::api::{ChatInstance, WebhookSubscription};
 
+pub mod address;
+pub mod egress;
 pub mod model;
 
 pub use model::Plan;
