@@ -1,3 +1,5 @@
 //! Integration tests, one binary.
 
 mod crds;
+mod examples;
+mod plan_golden;
