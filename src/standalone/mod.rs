@@ -3,9 +3,12 @@
 //! Reads, watches and reports; has no rules of its own: what a manifest means is said by
 //! [`admission`](crate::admission) and [`plan`](crate::plan).
 
+pub mod data_dir;
+pub mod directory;
 pub mod folder;
 pub mod generations;
 pub mod manifest;
 pub mod secret;
 pub mod store;
 pub mod walk;
+pub mod watch;
