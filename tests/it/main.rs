@@ -9,6 +9,7 @@ mod delivery;
 mod durability;
 mod examples;
 mod log_contract;
+mod log_state_contract;
 mod plan_golden;
 mod standard_webhooks_python;
 mod support;
