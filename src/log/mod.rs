@@ -124,8 +124,11 @@ pub enum LogError {
 pub trait EventLog: Send + Sync {
     /// Appends a batch; when this returns, every `Accepted` and every `Duplicate` of it survives power loss.
     /// One verdict per record, in order. On an error nothing of the batch is promised and nothing is remembered.
-    fn append(&self, batch: Vec<NewRecord>, mode: BatchMode)
-    -> BoxFuture<'_, Result<Vec<Appended>, LogError>>;
+    fn append(
+        &self,
+        batch: Vec<NewRecord>,
+        mode: BatchMode,
+    ) -> BoxFuture<'_, Result<Vec<Appended>, LogError>>;
 
     /// Reads durable records from `from` on: at most `max_records`, and no further once `max_bytes` are reached
     /// (one record is always returned if there is one).
