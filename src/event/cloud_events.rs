@@ -3,8 +3,8 @@ use super::{EnvelopeError, Event};
 use bytes::Bytes;
 
 /// A CloudEvent in structured JSON, made into an envelope.
-pub fn structured(json: &Bytes) -> Result<Event, EnvelopeError> {
-    let _ = json;
+pub fn structured(json: &Bytes, now: i64) -> Result<Event, EnvelopeError> {
+    let _ = (json, now);
     todo!()
 }
 
@@ -13,7 +13,8 @@ pub fn binary(
     attributes: &[(String, String)],
     content_type: Option<&str>,
     body: &[u8],
+    now: i64,
 ) -> Result<Event, EnvelopeError> {
-    let _ = (attributes, content_type, body);
+    let _ = (attributes, content_type, body, now);
     todo!()
 }

@@ -4,8 +4,16 @@
 
 pub mod catalogue;
 pub mod cloud_events;
+pub mod digest;
 pub mod envelope;
 pub mod filter;
+mod json_walk;
+pub mod name;
 pub mod pattern;
+mod record;
+pub mod split;
+mod text;
 
+pub use digest::digest;
 pub use envelope::{EnvelopeError, Event};
+pub use split::split_batch;
