@@ -52,8 +52,8 @@ async fn ready(State(state): State<AdminState>) -> Response {
     if waiting.is_empty() {
         return "ok\n".into_response();
     }
-    let lines: String = waiting.iter().map(|what| format!("waiting for {what}\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+    let list = format!("waiting for {}\n", waiting.join("\nwaiting for "));
+    (StatusCode::SERVICE_UNAVAILABLE, list).into_response()
 }
 
 async fn metrics(State(state): State<AdminState>) -> Response {

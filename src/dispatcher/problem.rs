@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 /// Media type of every error (RFC 9457, section 3).
@@ -29,7 +29,7 @@ pub struct Problem {
     pub status: StatusCode,
     detail: Cow<'static, str>,
     errors: Vec<EventError>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The wire form.
@@ -46,7 +46,7 @@ struct Document<'a> {
 impl Problem {
     /// A problem with its sentence.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), errors: Vec::new(), headers: HeaderMap::new() }
+        Self { status, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
     }
 
     /// 503 with `Retry-After`: the sender keeps the event and tries again.
@@ -63,7 +63,7 @@ impl Problem {
 
     /// Adds a header to the answer.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 }

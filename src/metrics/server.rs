@@ -53,6 +53,7 @@ struct RouteLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(clippy::struct_field_names, reason = "they are the labels")]
 struct ResponseLabels {
     http_request_method: &'static str,
     http_route: &'static str,
