@@ -77,7 +77,7 @@ impl Job {
             Shape::Json => body.trim_ascii_start().first() == Some(&b'['),
             Shape::CloudEvent | Shape::CloudEventBinary => false,
         };
-        let items = if batch { split(&body)? } else { vec![body] };
+        let items = if batch { split_batch(&body, MAX_EVENTS).map_err(refused)? } else { vec![body] };
         let mut decoded = Decoded {
             batch,
             records: Vec::with_capacity(items.len()),
@@ -149,14 +149,9 @@ impl Job {
     }
 }
 
-fn split(body: &Bytes) -> Result<Vec<Bytes>, Problem> {
-    let items =
-        split_batch(body).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, sentence(&error.detail)))?;
-    if items.len() > MAX_EVENTS {
-        let detail = format!("A request may hold {MAX_EVENTS} events; send smaller batches.");
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-    }
-    Ok(items)
+/// What is no batch at all.
+fn refused(error: EnvelopeError) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, sentence(&error.detail))
 }
 
 /// Reads `ce-` headers (CloudEvents HTTP binding 1.0, section 3.1.3): names without the prefix, values decoded.

@@ -126,7 +126,13 @@ async fn ten_thousand_events_are_taken_and_no_more() {
     };
     let response = intake.post(events(10_001)).await;
     assert_eq!(response.status, 400);
-    assert!(response.detail().contains("10000 events"), "{}", response.detail());
+    assert_eq!(
+        response.detail(),
+        "A batch may hold 10000 events and this one holds 10001; send smaller batches."
+    );
+    let crumbs = intake.post(format!("[{}1]", "1,".repeat(4_000_000))).await;
+    assert_eq!(crumbs.status, 400);
+    assert!(crumbs.detail().contains("4000001"));
     assert_eq!(intake.post(events(10_000)).await.json()["accepted"], 10_000);
 }
 
