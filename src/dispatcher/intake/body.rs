@@ -72,8 +72,9 @@ impl Drop for Share {
 pub(super) struct Incoming {
     body: Body,
     declared: Option<usize>,
-    /// The sender waits for `100 Continue`, which hyper sends when the body is first asked for.
-    waits: bool,
+    /// Whether the sender is, or soon will be, sending: not one that waits for `100 Continue` (hyper sends that when
+    /// the body is first asked for), nor one that was too slow.
+    flows: bool,
 }
 
 impl Incoming {
@@ -83,7 +84,7 @@ impl Incoming {
             body,
             // hyper has checked the digits; what does not fit is too large in any case.
             declared: length.map(|digits| digits.parse().unwrap_or(usize::MAX)),
-            waits: headers.contains_key(header::EXPECT),
+            flows: !headers.contains_key(header::EXPECT),
         }
     }
 
@@ -101,12 +102,13 @@ impl Incoming {
         let began = Instant::now();
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
-        self.waits = false;
+        self.flows = true;
         loop {
             let length = first.len() + rest.len();
             let paced = Duration::from_secs_f64(length as f64 / f64::from(limits.body_rate.max(1)));
             let deadline = began + (limits.body_grace + paced).min(limits.body_deadline);
             let Ok(frame) = timeout_at(deadline, self.body.frame()).await else {
+                self.flows = false;
                 return Err(too_slow(limits));
             };
             let Some(frame) = frame else { break };
@@ -136,7 +138,7 @@ impl Incoming {
     /// Throws away what is left of a body after a refusal, in bounded time.
     pub(super) fn discard(self) {
         use http_body::Body as _;
-        if self.waits || self.body.is_end_stream() {
+        if !self.flows || self.body.is_end_stream() {
             return;
         }
         let mut body = self.body;

@@ -35,7 +35,7 @@ async fn a_slow_head_ends_the_connection() {
 async fn an_idle_connection_outlives_the_head_timeout_but_not_the_idle_one() {
     let limits = ServerLimits {
         header_read: Duration::from_millis(20),
-        idle: Duration::from_millis(400),
+        idle: Duration::from_secs(1),
         ..ServerLimits::default()
     };
     let intake = with(limits).await;
@@ -88,7 +88,15 @@ async fn shutdown_closes_idle_connections_and_finishes_requests() {
 async fn shutdown_cuts_what_does_not_finish() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let stuck = axum::Router::new().route("/", axum::routing::get(std::future::pending::<()>));
+    let seen = Arc::new(tokio::sync::Notify::new());
+    let handler = {
+        let seen = Arc::clone(&seen);
+        async move || {
+            seen.notify_one();
+            std::future::pending::<()>().await;
+        }
+    };
+    let stuck = axum::Router::new().route("/", axum::routing::get(handler));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let stopped = async {
         let _ = stopped.await;
@@ -97,8 +105,7 @@ async fn shutdown_cuts_what_does_not_finish() {
         tokio::spawn(serve(listener, stuck, ServerLimits::default(), stopped, Duration::from_millis(50)));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\nGET").await.unwrap();
-    // The server must have seen the request before it is stopped.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    seen.notified().await;
     stop.send(()).unwrap();
     assert_eq!(server.await.unwrap(), 1);
 }
