@@ -1,3 +1,5 @@
 //! Integration tests, one binary.
 
 mod intake;
+mod log_contract;
+mod log_state_contract;
