@@ -8,6 +8,7 @@ mod crds;
 mod delivery;
 mod durability;
 mod examples;
+mod intake;
 mod log_contract;
 mod log_state_contract;
 mod plan_golden;
