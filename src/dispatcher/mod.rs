@@ -10,11 +10,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+pub mod admin;
 pub mod delivery;
 pub mod egress;
 pub mod engine;
+pub mod http_server;
 pub mod intake;
 pub mod matcher;
+pub mod problem;
 pub mod retry;
 pub mod signing;
 pub mod snapshot;

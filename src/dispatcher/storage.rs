@@ -39,7 +39,7 @@ impl InstanceStorage {
         Storage {
             events: Arc::clone(&self.embedded.events) as _,
             dead_letters: Arc::clone(&self.embedded.dead_letters) as _,
-            state: Arc::new(crate::log::memory::MemoryState::default()),
+            state: Arc::clone(&self.embedded.state) as _,
         }
     }
 

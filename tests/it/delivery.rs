@@ -157,19 +157,19 @@ async fn the_backlog_bounds_one_subscription_alone() {
         (status, Duration::ZERO)
     });
     let mut product = Product::new();
-    let down = "events: ['*']\ndelivery:\n  backlog: { maxBytes: 64Ki }";
+    let down = "events: ['*']\ndelivery:\n  backlog: { maxBytes: 1Mi }";
     product.write("down.yaml", &subscription("down", &receiver.url("/down"), down));
     product.write("up.yaml", &subscription("up", &receiver.url("/up"), "events: ['*']"));
     product.start().await;
-    for batch in 0..10 {
-        let events: Vec<_> = (0..50).map(|n| envelope(&format!("e{batch}-{n}"), "chat.created")).collect();
+    for batch in 0..20 {
+        let events: Vec<_> = (0..200).map(|n| envelope(&format!("e{batch}-{n}"), "chat.created")).collect();
         product.accept(&events).await;
     }
-    product.counter("up", "delivered", 500).await;
+    product.counter("up", "delivered", 4_000).await;
     eventually("the oldest expire", async || {
         let counters = product.object("WebhookSubscription", "down").await?["counters"].clone();
         let (expired, pending) = (counters["expired"].as_u64()?, counters["pending"].as_u64()?);
-        (expired > 250 && expired + pending == 500).then_some(())
+        (expired > 1_000 && expired + pending == 4_000).then_some(())
     })
     .await;
 }
