@@ -237,6 +237,7 @@ impl Instance {
             namespace: plan.namespace.clone(),
             name: plan.name.clone(),
             generation: plan.generation,
+            taken_ms: engine::now_ms(),
             usage: self.events.usage(),
             unmatched: end.saturating_sub(self.engine.cursor()),
             subscriptions: subscriptions.collect(),

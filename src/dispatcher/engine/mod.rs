@@ -422,7 +422,7 @@ async fn sleep_until(instant: Option<Instant>) {
 }
 
 /// Wall clock in Unix milliseconds; only for what outlives the process.
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 

@@ -275,6 +275,8 @@ impl Subscription {
     /// Takes in what came of an attempt. `random` is uniform in `0.0..1.0`.
     pub(super) fn complete(&mut self, seq: Seq, outcome: Outcome, now_ms: u64, random: f64) -> Next {
         self.counters.attempts += 1;
+        let again = self.open.get(&seq).is_some_and(|open| open.record.attempts > 0);
+        self.counters.retried += u64::from(again);
         self.dirty = true;
         let failure = match outcome {
             Outcome::Delivered => {
