@@ -3,12 +3,22 @@
 //! Everything the dispatcher knows how to do stands above [`EventLog`], [`State`] and [`Claims`]; an engine
 //! must not know what a subscription is. One contract suite (`tests/it/log_contract.rs`) runs over every engine.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
+mod claim;
+mod known_ids;
 pub mod memory;
 pub mod segment;
+mod table;
+
+pub use known_ids::DedupLimits;
+
+/// Now, in Unix milliseconds; comes in from outside so that tests can move it.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Position of a record in a log. Starts at 1, grows by one per accepted record, is never reused.
 pub type Seq = u64;
@@ -20,7 +30,8 @@ pub struct NewRecord {
     pub key: [u8; 16],
     /// First 16 bytes of SHA-256 over the body as received; tells a repeat from a conflict.
     pub body_hash: [u8; 16],
-    /// What is kept, at most [`MAX_PAYLOAD`] bytes.
+    /// What is kept, at most [`MAX_PAYLOAD`] bytes. Readers share it for a while, so it should not be a slice of
+    /// something much larger.
     pub payload: Bytes,
 }
 
@@ -62,7 +73,7 @@ pub struct Entry {
 /// A stretch of the log.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// Durable records in order of position. Released and unreadable positions are left out.
+    /// Durable records in order of position. Positions that are unreadable, or released and gone, are left out.
     pub entries: Vec<Entry>,
     /// Where to read on; equals the log's end when there is no more.
     pub next: Seq,
@@ -81,6 +92,8 @@ pub struct Usage {
     pub oldest_ms: Option<u64>,
     /// Records found unreadable since start.
     pub corrupt_records: u64,
+    /// Records given up unreleased since start, by a log that drops its oldest instead of refusing.
+    pub dropped_records: u64,
     /// Identities remembered for idempotency.
     pub known_ids: u64,
     /// How far back repeats are recognised at least, in milliseconds.
@@ -104,6 +117,14 @@ pub enum LogError {
         /// The data folder.
         path: String,
     },
+    /// A record can never be stored. Nothing was appended.
+    #[error("a record of {size} bytes is larger than the {max} bytes the event log takes")]
+    TooLarge {
+        /// Bytes of the payload.
+        size: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
     /// More is waiting to be written than the bound allows. Nothing was appended.
     #[error("too many events are waiting to be written")]
     Busy,
@@ -123,7 +144,8 @@ pub enum LogError {
 /// An append-only, bounded log of events with idempotent append.
 pub trait EventLog: Send + Sync {
     /// Appends a batch; when this returns, every `Accepted` and every `Duplicate` of it survives power loss.
-    /// One verdict per record, in order. On an error nothing of the batch is promised and nothing is remembered.
+    /// One verdict per record, in order. On an error nothing of the batch is promised: trying again is right. (Of a
+    /// batch larger than a segment, at least 4 MiB, some may have been appended, and are repeats then.)
     fn append(
         &self,
         batch: Vec<NewRecord>,
@@ -187,6 +209,12 @@ pub enum StateError {
     DiskFull {
         /// The data folder.
         path: String,
+    },
+    /// More keys are claimed at once than are kept.
+    #[error("{max} keys are claimed already; claim again when some of their windows are over")]
+    TooManyClaims {
+        /// How many are kept.
+        max: usize,
     },
     /// As [`LogError::Fatal`].
     #[error("the delivery state failed and the process must be restarted: {0}")]
