@@ -3,7 +3,9 @@
 // Helpers outside `#[test]` functions may fail a test as the tests themselves do.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+mod admission;
 mod crds;
 mod examples;
+mod filter_golden;
 mod log_contract;
 mod plan_golden;
