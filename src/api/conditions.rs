@@ -1,0 +1,259 @@
+//! Condition types, their reasons, and how a resource's list of them is made.
+//!
+//! Reasons are a closed set: whoever reads them may rely on it. Messages are sentences without a timestamp or a
+//! secret, in a stable order, so that nothing is rewritten while nothing changed.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// The spec is understood and can work.
+pub const ACCEPTED: &str = "Accepted";
+/// Everything the spec refers to is there and usable.
+pub const RESOLVED_REFS: &str = "ResolvedRefs";
+/// The dispatcher serves this generation.
+pub const PROGRAMMED: &str = "Programmed";
+/// Accepted, ResolvedRefs and Programmed together: what `kubectl wait` and GitOps tools look at.
+pub const READY: &str = "Ready";
+/// Present and true while work goes on; kstatus reads it as "in progress".
+pub const RECONCILING: &str = "Reconciling";
+/// Present and true while only a change of the spec can help; kstatus reads it as "failed".
+pub const STALLED: &str = "Stalled";
+/// ChatInstance: events can be posted.
+pub const INTAKE_READY: &str = "IntakeReady";
+/// ChatInstance: a dispatcher is running.
+pub const DISPATCHER_AVAILABLE: &str = "DispatcherAvailable";
+/// WebhookSubscription: the last deliveries reached their target.
+pub const DELIVERING: &str = "Delivering";
+
+/// Why a condition has its status.
+pub mod reason {
+    /// Accepted is true.
+    pub const ACCEPTED: &str = "Accepted";
+    /// Accepted is false: the schema or one of its rules refuses the object.
+    pub const INVALID: &str = "Invalid";
+    /// Accepted is false: an event pattern cannot be read.
+    pub const INVALID_PATTERN: &str = "InvalidPattern";
+    /// Accepted is false: `exclude` leaves none of `events`.
+    pub const NOTHING_LEFT: &str = "NothingLeft";
+    /// Accepted is false: `filter.match` or `filter.expression` cannot be compiled.
+    pub const INVALID_FILTER: &str = "InvalidFilter";
+    /// Accepted is false: the target's URL or headers cannot be used.
+    pub const INVALID_TARGET: &str = "InvalidTarget";
+    /// Accepted is false: the ChatInstance's egress rules refuse the target.
+    pub const EGRESS_REFUSED: &str = "EgressRefused";
+
+    /// ResolvedRefs is true.
+    pub const RESOLVED_REFS: &str = "ResolvedRefs";
+    /// ResolvedRefs is false: there is no such ChatInstance.
+    pub const INSTANCE_NOT_FOUND: &str = "InstanceNotFound";
+    /// ResolvedRefs is false: there is no such Secret.
+    pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    /// ResolvedRefs is false: the Secret has no such key.
+    pub const KEY_NOT_FOUND: &str = "KeyNotFound";
+    /// ResolvedRefs is false: the Secret's value cannot be used for this.
+    pub const INVALID_SECRET_VALUE: &str = "InvalidSecretValue";
+    /// ResolvedRefs is false: a Secret is about to be generated.
+    pub const SECRET_PENDING: &str = "SecretPending";
+    /// ResolvedRefs is false: a Secret of the generated name exists and is not ours.
+    pub const SECRET_NOT_OWNED: &str = "SecretNotOwned";
+
+    /// Programmed is true.
+    pub const PROGRAMMED: &str = "Programmed";
+    /// The dispatcher has not served this generation yet, or what the condition is about has not been seen yet.
+    pub const PENDING: &str = "Pending";
+    /// Programmed is false: the object is paused because of another condition.
+    pub const PAUSED: &str = "Paused";
+    /// Ready is true.
+    pub const READY: &str = "Ready";
+
+    /// IntakeReady is true: events are taken.
+    pub const LISTENING: &str = "Listening";
+    /// IntakeReady is false: the log has no room for new events.
+    pub const LOG_FULL: &str = "LogFull";
+    /// DispatcherAvailable is true.
+    pub const AVAILABLE: &str = "Available";
+    /// DispatcherAvailable is false.
+    pub const UNAVAILABLE: &str = "Unavailable";
+
+    /// Delivering is true: the last delivery succeeded.
+    pub const DELIVERING: &str = "Delivering";
+    /// Delivering is unknown: nothing was to be delivered yet.
+    pub const NO_EVENTS_YET: &str = "NoEventsYet";
+    /// Delivering is false: `suspend` is true here or on the ChatInstance.
+    pub const SUSPENDED: &str = "Suspended";
+    /// Delivering is false: attempts fail and are retried.
+    pub const FAILING: &str = "Failing";
+    /// Delivering is false: the target answered 410 and nothing is sent until the spec changes.
+    pub const TARGET_GONE: &str = "TargetGone";
+}
+
+/// Status, reason and message of one condition; what is left is bookkeeping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// `None` is Unknown.
+    pub status: Option<bool>,
+    /// One of [`reason`].
+    pub reason: String,
+    /// A sentence; empty when all is well.
+    pub message: String,
+}
+
+impl State {
+    /// True, with nothing to say.
+    pub fn yes(reason: &str) -> Self {
+        Self { status: Some(true), reason: reason.into(), message: String::new() }
+    }
+
+    /// False, and why.
+    pub fn no(reason: &str, message: impl Into<String>) -> Self {
+        Self { status: Some(false), reason: reason.into(), message: message.into() }
+    }
+
+    /// Not known yet, and what is waited for.
+    pub fn unknown(reason: &str, message: impl Into<String>) -> Self {
+        Self { status: None, reason: reason.into(), message: message.into() }
+    }
+}
+
+/// What is known of an object, before bookkeeping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Is the spec understood?
+    pub accepted: State,
+    /// Is everything it refers to there?
+    pub resolved_refs: State,
+    /// Does the dispatcher serve it?
+    pub programmed: State,
+    /// The kind's own conditions by type, in the order in which they are shown.
+    pub more: Vec<(&'static str, State)>,
+}
+
+impl Report {
+    /// The list for `status.conditions`: the three, Ready, the kind's own, then Reconciling or Stalled while true.
+    ///
+    /// `previous` is the list as it stands; a condition keeps its `lastTransitionTime` unless its status flips, in
+    /// which case it gets `now`.
+    pub fn conditions(&self, generation: i64, previous: &[Condition], now: &Time) -> Vec<Condition> {
+        let ready = self.ready();
+        let progress = self.progress();
+        [(ACCEPTED, &self.accepted), (RESOLVED_REFS, &self.resolved_refs), (PROGRAMMED, &self.programmed)]
+            .into_iter()
+            .chain([(READY, &ready)])
+            .chain(self.more.iter().map(|(type_, state)| (*type_, state)))
+            .chain(progress.iter().map(|(type_, state)| (*type_, state)))
+            .map(|(type_, state)| condition(type_, state, generation, previous, now))
+            .collect()
+    }
+
+    /// The first of the three that is not true decides; false goes before unknown.
+    fn ready(&self) -> State {
+        let three = [&self.accepted, &self.resolved_refs, &self.programmed];
+        let decisive = three
+            .iter()
+            .find(|state| state.status == Some(false))
+            .or_else(|| three.iter().find(|state| state.status.is_none()));
+        decisive.map_or_else(|| State::yes(reason::READY), |state| (*state).clone())
+    }
+
+    fn progress(&self) -> Option<(&'static str, State)> {
+        let over = |type_, state: &State| (type_, State { status: Some(true), ..state.clone() });
+        if self.accepted.status == Some(false) {
+            Some(over(STALLED, &self.accepted))
+        } else if self.ready().status != Some(true) {
+            Some(over(RECONCILING, &self.ready()))
+        } else {
+            None
+        }
+    }
+}
+
+fn condition(type_: &str, state: &State, generation: i64, previous: &[Condition], now: &Time) -> Condition {
+    let status = match state.status {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => "Unknown",
+    };
+    let since = previous.iter().find(|old| old.type_ == type_ && old.status == status);
+    Condition {
+        type_: type_.into(),
+        status: status.into(),
+        reason: state.reason.clone(),
+        message: state.message.clone(),
+        observed_generation: Some(generation),
+        last_transition_time: since.map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Time {
+        Time(k8s_openapi::jiff::Timestamp::from_second(second).unwrap())
+    }
+
+    fn report(accepted: State, programmed: State) -> Report {
+        let resolved_refs = State::yes(reason::RESOLVED_REFS);
+        Report {
+            accepted,
+            resolved_refs,
+            programmed,
+            more: vec![(DELIVERING, State::yes(reason::DELIVERING))],
+        }
+    }
+
+    fn lines(conditions: &[Condition]) -> Vec<String> {
+        conditions
+            .iter()
+            .map(|c| {
+                format!("{} {} {} {}", c.type_, c.status, c.reason, c.last_transition_time.0.as_second())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ready_sums_up_and_progress_is_shown_only_while_true() {
+        let pending =
+            report(State::yes(reason::ACCEPTED), State::unknown(reason::PENDING, "Not served yet."));
+        let first = pending.conditions(1, &[], &at(10));
+        assert_eq!(
+            lines(&first),
+            [
+                "Accepted True Accepted 10",
+                "ResolvedRefs True ResolvedRefs 10",
+                "Programmed Unknown Pending 10",
+                "Ready Unknown Pending 10",
+                "Delivering True Delivering 10",
+                "Reconciling True Pending 10",
+            ]
+        );
+
+        let served = report(State::yes(reason::ACCEPTED), State::yes(reason::PROGRAMMED));
+        let second = served.conditions(1, &first, &at(20));
+        assert_eq!(
+            lines(&second),
+            [
+                "Accepted True Accepted 10",
+                "ResolvedRefs True ResolvedRefs 10",
+                "Programmed True Programmed 20",
+                "Ready True Ready 20",
+                "Delivering True Delivering 10",
+            ]
+        );
+        assert_eq!(served.conditions(1, &second, &at(30)), second, "no change, no write");
+    }
+
+    #[test]
+    fn a_spec_that_cannot_work_is_stalled() {
+        let refused =
+            report(State::no(reason::INVALID_FILTER, "Fix it."), State::no(reason::PAUSED, "Paused."));
+        let conditions = refused.conditions(3, &[], &at(10));
+        let stalled = conditions.last().unwrap();
+        assert_eq!(
+            (stalled.type_.as_str(), stalled.status.as_str(), stalled.message.as_str()),
+            ("Stalled", "True", "Fix it.")
+        );
+        let ready = conditions.iter().find(|c| c.type_ == READY).unwrap();
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "InvalidFilter"));
+        assert_eq!(ready.observed_generation, Some(3));
+    }
+}
