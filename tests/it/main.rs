@@ -4,6 +4,8 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod crds;
+mod examples;
 mod intake;
 mod log_contract;
 mod log_state_contract;
+mod plan_golden;
