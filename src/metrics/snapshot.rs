@@ -57,18 +57,24 @@ const LOG_GAUGES: [Series<InstanceSnapshot>; 7] = [
     }),
 ];
 
-const LOG_COUNTERS: [Series<InstanceSnapshot>; 1] =
-    [("chathooks_log_corrupt_records", "Records found unreadable and skipped", |i| {
+const LOG_COUNTERS: [Series<InstanceSnapshot>; 2] = [
+    ("chathooks_log_corrupt_records", "Records found unreadable and skipped", |i| {
         i.usage.corrupt_records as f64
-    })];
+    }),
+    ("chathooks_log_dropped_records", "Records given up to make room", |i| i.usage.dropped_records as f64),
+];
 
 const SUBSCRIPTION_GAUGES: [Series<SubscriptionSnapshot>; 2] = [
-    ("chathooks_subscription_pending_events", "Events matched and not finished", |s| s.counters.pending as f64),
+    ("chathooks_subscription_pending_events", "Events matched and not finished", |s| {
+        s.counters.pending as f64
+    }),
     ("chathooks_subscription_active_attempts", "Requests under way", |s| s.in_flight as f64),
 ];
 
 const SUBSCRIPTION_COUNTERS: [Series<SubscriptionSnapshot>; 8] = [
-    ("chathooks_subscription_matched_events", "Events the subscription wanted", |s| s.counters.matched as f64),
+    ("chathooks_subscription_matched_events", "Events the subscription wanted", |s| {
+        s.counters.matched as f64
+    }),
     ("chathooks_subscription_delivered_events", "Events delivered", |s| s.counters.delivered as f64),
     ("chathooks_subscription_attempts", "Requests sent", |s| s.counters.attempts as f64),
     ("chathooks_subscription_failed_attempts", "Requests that failed", |s| s.counters.failed_attempts as f64),
@@ -81,15 +87,19 @@ const SUBSCRIPTION_COUNTERS: [Series<SubscriptionSnapshot>; 8] = [
     ("chathooks_subscription_expired_events", "Events that left the backlog undelivered", |s| {
         s.counters.expired as f64
     }),
-    ("chathooks_subscription_filter_errors", "Events on which the filter failed", |s| s.counters.filter_errors as f64),
+    ("chathooks_subscription_filter_errors", "Events on which the filter failed", |s| {
+        s.counters.filter_errors as f64
+    }),
 ];
 
 impl Collector for Gathered {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(source) = self.0.get() else { return Ok(()) };
         let instances = source();
-        let logs: Vec<_> =
-            instances.iter().map(|i| ([("namespace", &*i.namespace), ("chat_instance", &*i.name)], i)).collect();
+        let logs: Vec<_> = instances
+            .iter()
+            .map(|i| ([("namespace", &*i.namespace), ("chat_instance", &*i.name)], i))
+            .collect();
         write(&mut encoder, MetricType::Gauge, &LOG_GAUGES, &logs)?;
         write(&mut encoder, MetricType::Counter, &LOG_COUNTERS, &logs)?;
 

@@ -2,6 +2,7 @@
 
 // Helpers of tests may fail loudly too; clippy.toml allows that only inside #[test] functions.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(unreachable_pub)]
 
 mod architecture;
 mod crds;
