@@ -11,6 +11,8 @@ mod durability;
 mod examples;
 mod intake;
 mod log_contract;
+mod log_model;
+mod log_sim_disk;
 mod log_state_contract;
 mod plan_golden;
 mod standard_webhooks_python;
