@@ -1,3 +1,5 @@
+//! Unit tests of `admission`.
+
 use serde_json::json;
 
 use super::*;

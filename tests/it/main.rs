@@ -1,11 +1,21 @@
 //! Integration tests, one binary: every further one would cost a link of the whole tree.
 
-// Helpers outside `#[test]` functions may fail a test as the tests themselves do.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+// Helpers of tests may fail loudly too; clippy.toml allows that only inside #[test] functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(unreachable_pub)]
 
 mod admission;
+mod architecture;
 mod crds;
+mod delivery;
+mod durability;
 mod examples;
 mod filter_golden;
+mod intake;
 mod log_contract;
+mod log_model;
+mod log_sim_disk;
+mod log_state_contract;
 mod plan_golden;
+mod standard_webhooks_python;
+mod support;

@@ -1,3 +1,5 @@
+//! Unit tests of `cloud_events`.
+
 use serde_json::json;
 
 use super::*;

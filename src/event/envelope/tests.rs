@@ -1,3 +1,5 @@
+//! Unit tests of `envelope`.
+
 use proptest::prelude::*;
 
 use super::*;
