@@ -57,10 +57,12 @@ const LOG_GAUGES: [Series<InstanceSnapshot>; 7] = [
     }),
 ];
 
-const LOG_COUNTERS: [Series<InstanceSnapshot>; 1] =
-    [("chathooks_log_corrupt_records", "Records found unreadable and skipped", |i| {
+const LOG_COUNTERS: [Series<InstanceSnapshot>; 2] = [
+    ("chathooks_log_corrupt_records", "Records found unreadable and skipped", |i| {
         i.usage.corrupt_records as f64
-    })];
+    }),
+    ("chathooks_log_dropped_records", "Records given up to make room", |i| i.usage.dropped_records as f64),
+];
 
 const SUBSCRIPTION_GAUGES: [Series<SubscriptionSnapshot>; 2] = [
     ("chathooks_subscription_pending_events", "Events matched and not finished", |s| {

@@ -1,3 +1,5 @@
+//! Unit tests of `metrics`.
+
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
@@ -47,8 +49,8 @@ fn events_are_counted_by_result() {
     assert_eq!(
         lines(&metrics, "chathooks_intake_events_total"),
         [
-            r#"chathooks_intake_events_total{namespace="ai",chat_chat_instance="chat",result="accepted"} 3"#,
-            r#"chathooks_intake_events_total{namespace="ai",chat_chat_instance="chat",result="conflict"} 1"#,
+            r#"chathooks_intake_events_total{namespace="ai",chat_instance="chat",result="accepted"} 3"#,
+            r#"chathooks_intake_events_total{namespace="ai",chat_instance="chat",result="conflict"} 1"#,
         ]
     );
 }
