@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(unreachable_pub)]
 
+mod admission;
 mod architecture;
 mod crds;
 mod delivery;
 mod durability;
 mod examples;
+mod filter_golden;
 mod intake;
 mod log_contract;
 mod log_model;

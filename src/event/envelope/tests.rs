@@ -1,5 +1,7 @@
 //! Unit tests of `envelope`.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn parse(json: &str) -> Result<Event, EnvelopeError> {
@@ -126,4 +128,25 @@ fn bounds_depth_without_using_up_the_stack() {
     assert!(nested(126).is_ok());
     assert_eq!(nested(127).unwrap_err().detail, "the JSON is nested too deep; at most 127 levels are taken");
     assert!(nested(1_000_000).is_err());
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_a_plain_reader(parts in prop::collection::vec(prop::sample::select(vec![
+        "{", "}", "[", "]", ",", ":", "\"id\":\"1\"", "\"event\":\"a.b\"", "\"created_at\":1", "\"data\":", "\"k\":", "\"k\"",
+        "1", "-0.5e3", "null", "true", "\"\\u00e9\"", " ", "\\", "\"",
+    ]), 0..12)) {
+        let text = parts.concat();
+        let json = format!(r#"{{"id":"1","event":"a","created_at":1,"d":{text}}}"#);
+        for json in [text, json] {
+            let read = parse(&json);
+            if let Ok(event) = &read {
+                prop_assert_eq!(event.json.as_ref(), json.trim().as_bytes());
+            }
+            // Whatever is refused as JSON is no JSON for others either.
+            let is_json = serde_json::from_str::<serde_json::Value>(&json).is_ok();
+            let refused = read.is_err_and(|error| error.detail.starts_with("the body is not valid JSON"));
+            prop_assert!(!(is_json && refused), "{}", json);
+        }
+    }
 }

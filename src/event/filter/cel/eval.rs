@@ -149,7 +149,14 @@ impl<'d, 'j> Run<'d, 'j> {
         if owner.members().is_some() {
             return failed(format!("this event has no `{shown}`; ask first, `has({shown}) && …`"));
         }
-        failed(format!("this event has no `{shown}`: what stands before `.{field}` is {}", owner.what()))
+        let parent =
+            of.path().map_or_else(|| format!("what stands before `.{field}`"), |path| format!("`{path}`"));
+        match (&owner, of.path()) {
+            (Value::Null, Some(path)) => failed(format!(
+                "this event has no `{shown}`: {parent} is null; ask first, `{path} != null && …`"
+            )),
+            _ => failed(format!("this event has no `{shown}`: {parent} is {}", owner.what())),
+        }
     }
 
     fn index(

@@ -38,8 +38,10 @@ pub(super) fn syntax(errors: &ParseErrors) -> String {
         .split(" expecting {")
         .next()
         .unwrap_or(message);
+    let words = ["'and'", "'or'", "'not'", "'event'"].iter().any(|word| message.contains(word));
+    let hint = if words { "; write `&&`, `||` and `!` in place of `and`, `or` and `not`" } else { "" };
     format!(
-        "the expression is not valid CEL at line {}, column {}: {}",
+        "the expression is not valid CEL at line {}, column {}: {}{hint}",
         first.pos.0,
         first.pos.1,
         message.replace('\n', " ")

@@ -46,6 +46,9 @@ pub(super) fn check(text: &str) -> Result<(), String> {
                     char::from(byte)
                 ));
             }
+            b'=' if after.first() != Some(&b'=') && !b"=!<>".contains(&previous) => {
+                return Err("the expression has a single `=`; write `==` to compare".to_owned());
+            }
             b'.' | b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>' | b'=' | b'!' => {
                 depth += 1;
                 if let Some(level) = levels.last_mut() {
@@ -133,6 +136,8 @@ mod tests {
 
     #[test]
     fn refuses_what_the_parser_reads_wrongly() {
+        assert_eq!(check("a == 1 && a <= 1 && a>=1 && a!=1 && a == '='"), Ok(()));
+        assert!(check("a=1").is_err() && check("a = = 1").is_err());
         assert_eq!(
             check("!! event.a").unwrap_err(),
             "the expression has `!!`; write one `!`, none, or parentheses between the two"

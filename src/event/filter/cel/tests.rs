@@ -68,7 +68,7 @@ fn says_why_it_fails_on_an_event() {
         ),
         (
             "event.subject.id == \"a\"",
-            "this event has no `event.subject.id`: what stands before `.id` is null",
+            "this event has no `event.subject.id`: `event.subject` is null; ask first, `event.subject != null && …`",
         ),
         ("event.data.role", "the expression gave a string on this event, and must give true or false"),
         ("event.data.role && true", "`event.data.role` is a string on this event, and must be true or false"),
@@ -112,7 +112,9 @@ fn refuses_what_is_not_allowed_with_a_sentence() {
     for (expression, part) in [
         ("", "the expression is empty"),
         ("event.a ==", "is not valid CEL at line 1"),
-        ("event.a = 1", "is not valid CEL at line 1, column 9"),
+        ("event.a = 1", "has a single `=`; write `==`"),
+        ("event.a == 1 and event.b == 1", "write `&&`, `||` and `!` in place of `and`, `or` and `not`"),
+        ("not event.a", "in place of `and`, `or` and `not`"),
         ("event.data.items.map(i, i.price) == [1]", "`map` is not available; use `exists`"),
         ("event.data.items.map(i, i.price > 1, i.price) == [1]", "`map` is not available"),
         (
