@@ -8,5 +8,6 @@ pub mod cli;
 pub mod dispatcher;
 pub mod event;
 pub mod log;
+pub mod metrics;
 pub mod plan;
 pub mod standalone;

@@ -36,6 +36,12 @@ pub fn to_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::s
     Ok(format!("{HEADER}{}", serde_saphyr::to_string(crd)?))
 }
 
+/// What `chathooks crds` prints: every definition, as documents of one YAML stream.
+pub fn print() -> Result<String, serde_saphyr::ser::Error> {
+    let documents: Vec<String> = all().iter().map(to_yaml).collect::<Result<_, _>>()?;
+    Ok(documents.join("---\n"))
+}
+
 fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())

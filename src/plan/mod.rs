@@ -9,9 +9,18 @@ use serde::Serialize;
 use crate::api::{ChatInstance, WebhookSubscription};
 
 pub mod address;
+mod compile;
 pub mod egress;
+mod instance;
 pub mod model;
+mod names;
+mod secrets;
+mod subscription;
+mod target;
+mod verdict;
+mod warnings;
 
+pub use compile::compile;
 pub use model::Plan;
 
 /// Namespace and name.
@@ -108,10 +117,4 @@ pub struct Outcome {
     pub verdicts: Vec<Verdict>,
     /// Secrets to make.
     pub wanted_secrets: Vec<WantedSecret>,
-}
-
-/// Compiles.
-pub fn compile(inputs: &Inputs) -> Outcome {
-    let _ = inputs;
-    todo!()
 }

@@ -26,6 +26,8 @@ fn the_committed_files_are_what_the_types_print() {
         );
         expected.push(crds::file_name(&crd));
     }
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&crds::print().unwrap()).unwrap();
+    assert_eq!(documents.len(), expected.len());
     let mut found: Vec<String> = std::fs::read_dir(&dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -44,14 +44,15 @@ pub(crate) fn options(clock: Clock) -> Options {
         segment_bytes: Some(64 * 1024),
         tail_bytes: 32 * 1024,
     };
-    Options { events, dead_letters: LogOptions { overflow: Overflow::DropOldest, ..events }, clock }
+    let dead_letters = LogOptions { overflow: Overflow::DropOldest, ..events };
+    Options { events, dead_letters, journal_bytes: 16 * 1024, clock }
 }
 
 /// An engine under test.
 struct Fixture {
     log: Arc<dyn EventLog>,
     now: Arc<AtomicU64>,
-    _folder: Option<tempfile::TempDir>,
+    _kept: Option<(segment::Embedded, tempfile::TempDir)>,
 }
 
 impl Fixture {
@@ -69,17 +70,14 @@ fn memory() -> Fixture {
     let (clock, now) = clock();
     let options = options(clock.clone());
     let log = MemoryLog::new(options.events.limits.capacity_bytes, options.events.dedup, clock);
-    Fixture { log: Arc::new(log), now, _folder: None }
+    Fixture { log: Arc::new(log), now, _kept: None }
 }
 
 fn embedded() -> Fixture {
     let (clock, now) = clock();
     let folder = tempfile::tempdir().unwrap();
     let opened = segment::open(folder.path(), options(clock)).unwrap();
-    let log = opened.events.clone();
-    // The engine is closed with the process; what matters here is what it answers.
-    std::mem::forget(opened);
-    Fixture { log, now, _folder: Some(folder) }
+    Fixture { log: opened.events.clone(), now, _kept: Some((opened, folder)) }
 }
 
 macro_rules! contract {

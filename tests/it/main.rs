@@ -1,4 +1,16 @@
 //! Integration tests, one binary: every further one would cost a link of the whole tree.
 
+// Helpers of tests may fail loudly too; clippy.toml allows that only inside #[test] functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod architecture;
 mod crds;
+mod delivery;
+mod durability;
+mod examples;
+mod intake;
 mod log_contract;
+mod log_state_contract;
+mod plan_golden;
+mod standard_webhooks_python;
+mod support;

@@ -27,11 +27,13 @@ mod record;
 mod recover;
 mod scan;
 mod shared;
+mod state;
 mod sync;
 mod writer;
 
 pub use engine::SegmentLog;
 pub use shared::{Limits, LogOptions, Overflow};
+pub use state::SegmentState;
 
 use disk::{Disk, LockGuard, RealDisk};
 use sync::Failure;
@@ -45,6 +47,8 @@ pub struct Options {
     pub events: LogOptions,
     /// The log of dead letters.
     pub dead_letters: LogOptions,
+    /// Bytes of a state journal at least; it grows to twice the state.
+    pub journal_bytes: u32,
     /// What time it is.
     pub clock: Clock,
 }
@@ -69,6 +73,7 @@ impl Default for Options {
                 segment_bytes: None,
                 tail_bytes: 256 * 1024,
             },
+            journal_bytes: 4 * 1024 * 1024,
             clock: Arc::new(system_clock),
         }
     }
@@ -114,6 +119,8 @@ pub struct Embedded {
     pub events: Arc<SegmentLog>,
     /// The dead letters.
     pub dead_letters: Arc<SegmentLog>,
+    /// Delivery state and claims.
+    pub state: Arc<SegmentState>,
     failure: Arc<Failure>,
     _lock: LockGuard,
 }
@@ -140,8 +147,10 @@ pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Embe
     };
     let events = log("events", options.events)?;
     let dead_letters = log("dead-letters", options.dead_letters)?;
+    let state = SegmentState::open(disk.clone(), dir.join("state"), options.journal_bytes, failure.clone());
+    let state = state.map(Arc::new).map_err(io_error)?;
     disk.sync_dir(dir).map_err(io_error)?;
-    Ok(Embedded { events, dead_letters, failure, _lock: lock })
+    Ok(Embedded { events, dead_letters, state, failure, _lock: lock })
 }
 
 fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
@@ -181,6 +190,7 @@ impl Embedded {
 
     /// Writes what waits and stops the threads. Later calls are refused. Blocks until done.
     pub fn close(&self) {
+        self.state.close();
         self.events.close();
         self.dead_letters.close();
     }

@@ -1,0 +1,430 @@
+//! The engine of one ChatInstance: one task that owns all delivery state and decides everything.
+//!
+//! Events come from the log in order and are matched once; attempts run as tasks of their own and report back; what
+//! changed is committed every [`COMMIT_EVERY`]. Nothing here knows Kubernetes, a directory, or how HTTP is spoken.
+
+mod attempts;
+mod commit;
+mod journal;
+mod planning;
+mod slots;
+mod subscription;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use self::attempts::Report;
+use self::commit::Committer;
+use self::planning::PlanError;
+pub use self::slots::Slots;
+use self::subscription::{Arrival, Next, Subscription};
+use super::egress::EgressClient;
+use super::matcher::Matcher;
+use super::snapshot::Gauge;
+use crate::event::Event;
+use crate::log::{EventLog, Held, LogError, Seq, State, StateError};
+use crate::plan::model::InstancePlan;
+
+/// How far the committed state may be behind; also how often limits are looked after.
+pub const COMMIT_EVERY: Duration = Duration::from_millis(50);
+/// How often the log is told what is needed no more, in commits.
+const RELEASE_EVERY: u32 = 10;
+/// Events read for matching in one go.
+const PAGE_RECORDS: usize = 256;
+/// Bytes read for matching in one go.
+const PAGE_BYTES: usize = 1024 * 1024;
+/// Reports taken before the engine looks at anything else.
+const MAX_REPORTS: usize = 256;
+/// Pause before a dead letter that could not be written is tried again.
+const DEAD_LETTER_RETRY: Duration = Duration::from_secs(5);
+
+/// What an engine stands on.
+#[derive(Clone)]
+pub struct Storage {
+    /// Accepted events.
+    pub events: Arc<dyn EventLog>,
+    /// Events given up.
+    pub dead_letters: Arc<dyn EventLog>,
+    /// Delivery state.
+    pub state: Arc<dyn State>,
+}
+
+/// Why an engine ended by itself; the process must end too.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The event log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The delivery state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
+/// Identity, names and live counters of the subscriptions that are served.
+pub type Gauges = Arc<Mutex<Vec<Served>>>;
+
+/// One subscription that is served.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Generation served.
+    pub generation: i64,
+    /// Its live counters.
+    pub gauge: Arc<Gauge>,
+}
+
+/// The way to talk to a running engine.
+#[derive(Debug)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    gauges: Gauges,
+    cursor: watch::Receiver<Seq>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Apply(Arc<InstancePlan>, oneshot::Sender<Result<(), PlanError>>),
+    Shutdown(Instant, oneshot::Sender<()>),
+}
+
+impl Handle {
+    /// Serves a new plan. When this returns, new subscriptions are on record: no event accepted later passes them by.
+    pub async fn apply(&self, plan: Arc<InstancePlan>) -> Result<(), PlanError> {
+        let (done, wait) = oneshot::channel();
+        self.commands.send(Command::Apply(plan, done)).await.map_err(|_| PlanError::Ended)?;
+        wait.await.map_err(|_| PlanError::Ended)?
+    }
+
+    /// Begins nothing new, lets deliveries under way end until the deadline, commits, ends.
+    pub async fn shutdown(&self, deadline: Instant) {
+        let (done, wait) = oneshot::channel();
+        if self.commands.send(Command::Shutdown(deadline, done)).await.is_ok() {
+            // An engine that failed drops the sender, which is an end as well.
+            let _ = wait.await;
+        }
+    }
+
+    /// The subscriptions that are served.
+    pub fn served(&self) -> Vec<Served> {
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everything below this position is matched.
+    pub fn cursor(&self) -> Seq {
+        *self.cursor.borrow()
+    }
+}
+
+/// Starts an engine on its storage. The second value resolves when it ends: `Ok` after a shutdown.
+pub async fn start(
+    storage: Storage,
+    slots: Arc<Slots>,
+    plan: Arc<InstancePlan>,
+) -> Result<(Handle, tokio::task::JoinHandle<Result<(), EngineError>>), EngineError> {
+    let held = storage.state.acquire(0).await?;
+    let (commands, inbox) = mpsc::channel(16);
+    let (reports, reported) = mpsc::channel(1_024);
+    let gauges = Gauges::default();
+    let (cursor_tx, cursor) = watch::channel(1);
+    let mut engine =
+        Engine::recover(storage, held, slots, plan, reports, Arc::clone(&gauges), cursor_tx).await?;
+    let task = tokio::spawn(async move { engine.run(inbox, reported).await });
+    Ok((Handle { commands, gauges, cursor }, task))
+}
+
+struct Engine {
+    storage: Storage,
+    plan: Arc<InstancePlan>,
+    client: Option<EgressClient>,
+    matcher: Matcher<u32>,
+    subscriptions: HashMap<u32, Subscription>,
+    by_identity: HashMap<String, u32>,
+    next_id: u32,
+    /// Everything below is matched.
+    cursor: Seq,
+    cursor_tx: watch::Sender<Seq>,
+    end: watch::Receiver<Seq>,
+    committer: Committer,
+    timers: BTreeSet<(Instant, u32, Seq)>,
+    slots: Arc<Slots>,
+    /// Subscriptions that could not begin because of the process's caps, in order.
+    starved: VecDeque<u32>,
+    in_flight: usize,
+    reports: mpsc::Sender<Report>,
+    gauges: Gauges,
+    ticks: u32,
+    stopping: Option<(Instant, oneshot::Sender<()>)>,
+}
+
+impl Engine {
+    async fn run(
+        &mut self,
+        mut inbox: mpsc::Receiver<Command>,
+        mut reported: mpsc::Receiver<Report>,
+    ) -> Result<(), EngineError> {
+        let mut tick = tokio::time::interval(COMMIT_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let behind = self.stopping.is_none() && self.cursor < *self.end.borrow_and_update();
+            tokio::select! {
+                biased;
+                Some(command) = inbox.recv() => self.command(command).await?,
+                Some(report) = reported.recv() => {
+                    self.report(report);
+                    for _ in 0..MAX_REPORTS {
+                        let Ok(report) = reported.try_recv() else { break };
+                        self.report(report);
+                    }
+                }
+                result = self.committer.finished() => self.committed(result)?,
+                _ = tick.tick() => self.tick().await?,
+                () = sleep_until(self.timers.first().map(|timer| timer.0)) => self.fire_timers(),
+                () = std::future::ready(()), if behind => self.match_page().await?,
+                changed = self.end.changed(), if !behind => if changed.is_err() {
+                    return Err(LogError::Fatal("its writer has ended".to_owned()).into());
+                },
+            }
+            if self.drained() {
+                return self.stop().await;
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), EngineError> {
+        match command {
+            Command::Apply(plan, done) => {
+                let applied = self.apply(plan).await;
+                // The caller may have gone; the plan is served all the same.
+                let _ = done.send(applied);
+            }
+            Command::Shutdown(deadline, done) => self.stopping = Some((deadline, done)),
+        }
+        Ok(())
+    }
+
+    fn drained(&self) -> bool {
+        self.stopping.as_ref().is_some_and(|(deadline, _)| self.in_flight == 0 || *deadline <= Instant::now())
+    }
+
+    async fn stop(&mut self) -> Result<(), EngineError> {
+        self.committer.settle().await?;
+        let changes = self.changes();
+        self.committer.commit_now(changes).await?;
+        if let Some((_, done)) = self.stopping.take() {
+            let _ = done.send(());
+        }
+        Ok(())
+    }
+
+    /// Whether this instance delivers at all.
+    fn delivering(&self) -> bool {
+        self.plan.paused.is_none() && !self.plan.suspended && self.stopping.is_none()
+    }
+
+    /// Reads the next events and gives each to those who want it.
+    async fn match_page(&mut self) -> Result<(), EngineError> {
+        let page = self.storage.events.read_from(self.cursor, PAGE_RECORDS, PAGE_BYTES).await?;
+        let mut touched = BTreeSet::new();
+        for entry in page.entries {
+            let bytes = entry.payload.len() as u32;
+            let Some(event) = Event::from_record(entry.payload) else {
+                tracing::error!(seq = entry.seq, "a record in the event log is not an event and was skipped");
+                continue;
+            };
+            for (id, verdict) in self.matcher.verdicts(&event) {
+                let Some(subscription) = self.subscriptions.get_mut(&id) else { continue };
+                if entry.seq < subscription.start {
+                    continue;
+                }
+                match verdict {
+                    Ok(_) => {
+                        subscription.enqueue(Arrival {
+                            seq: entry.seq,
+                            bytes,
+                            appended_ms: entry.appended_ms,
+                        });
+                        touched.insert(id);
+                    }
+                    Err(sentence) => {
+                        subscription.filter_failed();
+                        tracing::warn!(
+                            namespace = subscription.plan.namespace,
+                            subscription = subscription.plan.name,
+                            event = event.name,
+                            "spec.filter.expression failed on an event, which is not delivered: {sentence}"
+                        );
+                    }
+                }
+            }
+        }
+        self.cursor = page.next;
+        self.committer.touch();
+        self.cursor_tx.send_replace(self.cursor);
+        for id in touched {
+            self.pump(id);
+        }
+        Ok(())
+    }
+
+    /// Begins as many deliveries of a subscription as its concurrency and the process's caps allow.
+    fn pump(&mut self, id: u32) {
+        if !self.delivering() {
+            return;
+        }
+        let Some(client) = &self.client else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+        subscription.refill();
+        while let Some((seq, bytes)) = subscription.peek_ready() {
+            if !self.slots.take(u64::from(bytes), subscription.in_flight == 0) {
+                self.starved.push_back(id);
+                return;
+            }
+            let Some(target) = subscription.target.clone() else { return };
+            subscription.begin();
+            self.in_flight += 1;
+            let slot = attempts::Slot::new(Arc::clone(&self.slots), u64::from(bytes));
+            let timeout = Duration::from_millis(subscription.plan.timeout_ms);
+            let events = Arc::clone(&self.storage.events);
+            attempts::spawn((id, seq), events, client.clone(), target, timeout, slot, self.reports.clone());
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        self.in_flight -= 1;
+        self.committer.touch();
+        let now_ms = now_ms();
+        match report {
+            Report::Attempted { id: (id, seq), outcome } => {
+                let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+                match subscription.complete(seq, outcome, now_ms, rand::random()) {
+                    Next::Nothing => {}
+                    Next::Retry(pause) => {
+                        self.timers.insert((Instant::now() + pause, id, seq));
+                    }
+                    Next::DeadLetter(failure) => {
+                        self.in_flight += 1;
+                        let plan = Arc::clone(&subscription.plan);
+                        let storage = self.storage.clone();
+                        attempts::spawn_dead_letter((id, seq), storage, plan, failure, self.reports.clone());
+                    }
+                }
+                self.pump(id);
+            }
+            Report::DeadLetter { id: (id, seq), written } => {
+                let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
+                let retry_ms = now_ms + DEAD_LETTER_RETRY.as_millis() as u64;
+                subscription.finish_dead_letter(seq, written, retry_ms);
+                if !written {
+                    self.timers.insert((Instant::now() + DEAD_LETTER_RETRY, id, seq));
+                }
+                self.pump(id);
+            }
+        }
+        for _ in 0..self.starved.len().min(4) {
+            if let Some(id) = self.starved.pop_front() {
+                self.pump(id);
+            }
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now = Instant::now();
+        while let Some((due, id, seq)) = self.timers.first().copied()
+            && due <= now
+        {
+            self.timers.pop_first();
+            if let Some(subscription) = self.subscriptions.get_mut(&id) {
+                subscription.due(seq);
+                self.pump(id);
+            }
+        }
+    }
+
+    /// Looks after limits, opens what waits, publishes counters, commits.
+    async fn tick(&mut self) -> Result<(), EngineError> {
+        self.ticks = self.ticks.wrapping_add(1);
+        let now_ms = now_ms();
+        let mut loose = Vec::new();
+        for (id, subscription) in &mut self.subscriptions {
+            let expired = subscription.expire(now_ms);
+            if expired > 0 {
+                self.committer.touch();
+                tracing::warn!(
+                    namespace = subscription.plan.namespace,
+                    subscription = subscription.plan.name,
+                    expired,
+                    "the oldest events of the backlog expired: spec.delivery.backlog is full"
+                );
+            }
+            subscription.publish();
+            if subscription.wants_refill() {
+                loose.push(*id);
+            }
+        }
+        for id in loose {
+            self.rematch(id).await?;
+            self.pump(id);
+        }
+        for _ in 0..self.starved.len() {
+            if let Some(id) = self.starved.pop_front() {
+                self.pump(id);
+            }
+        }
+        let release = self.ticks.is_multiple_of(RELEASE_EVERY);
+        if self.committer.wants(release) {
+            let changes = self.changes();
+            let needed = release.then(|| self.needed());
+            self.committer.commit(changes, self.cursor, needed);
+        }
+        Ok(())
+    }
+
+    /// Matches waiting events again that were let in by looser rules while the subscription was paused.
+    async fn rematch(&mut self, id: u32) -> Result<(), EngineError> {
+        let Some((start, count)) = self.subscriptions.get(&id).and_then(Subscription::next_loose_run) else {
+            return Ok(());
+        };
+        let page = self.storage.events.read_from(start, count as usize, PAGE_BYTES * 8).await?;
+        let mut matched = Vec::new();
+        for entry in page.entries {
+            if entry.seq >= start + u64::from(count) {
+                break;
+            }
+            let bytes = entry.payload.len() as u32;
+            let Some(event) = Event::from_record(entry.payload) else { continue };
+            if self.matcher.verdicts(&event).iter().any(|(of, verdict)| *of == id && verdict.is_ok()) {
+                matched.push(Arrival { seq: entry.seq, bytes, appended_ms: entry.appended_ms });
+            }
+        }
+        if let Some(subscription) = self.subscriptions.get_mut(&id) {
+            subscription.refill_matched(matched);
+        }
+        self.committer.touch();
+        Ok(())
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Wall clock in Unix milliseconds; only for what outlives the process.
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// What an engine holds of its shard.
+type Shard = (Arc<dyn State>, Held);

@@ -1,0 +1,201 @@
+//! Starting from what was committed, and changing to a new plan without dropping what is under way.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Duration, Instant};
+
+use super::attempts::Report;
+use super::commit::Committer;
+use super::journal::{self, Stored};
+use super::subscription::Subscription;
+use super::{Engine, EngineError, Gauges, Served, Slots, Storage, now_ms};
+use crate::dispatcher::egress::{ClientError, EgressClient};
+use crate::dispatcher::matcher::Matcher;
+use crate::dispatcher::targets::http::HttpTarget;
+use crate::log::{Delta, Held, Seq, StateError};
+use crate::plan::model::{InstancePlan, SubscriptionPlan, TargetPlan};
+
+/// Why a plan is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// No HTTP client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Its new subscriptions could not be put on record.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The engine is gone.
+    #[error("the delivery engine has ended")]
+    Ended,
+}
+
+impl Engine {
+    pub(super) async fn recover(
+        storage: Storage,
+        held: Held,
+        slots: Arc<Slots>,
+        plan: Arc<InstancePlan>,
+        reports: mpsc::Sender<Report>,
+        gauges: Gauges,
+        cursor_tx: watch::Sender<Seq>,
+    ) -> Result<Self, EngineError> {
+        let (cursor, stored, unknown) = journal::read(storage.state.load(held).await?);
+        if unknown > 0 {
+            tracing::warn!(unknown, "delivery state has entries that this version does not know");
+        }
+        let cursor = cursor.unwrap_or(1);
+        let end = storage.events.end();
+        let mut engine = Self {
+            committer: Committer::new((Arc::clone(&storage.state), held), cursor),
+            storage,
+            plan: Arc::clone(&plan),
+            client: None,
+            matcher: Matcher::compile([]).0,
+            subscriptions: HashMap::new(),
+            by_identity: HashMap::new(),
+            next_id: 0,
+            cursor,
+            cursor_tx,
+            end,
+            timers: BTreeSet::new(),
+            slots,
+            starved: VecDeque::new(),
+            in_flight: 0,
+            reports,
+            gauges,
+            ticks: 0,
+            stopping: None,
+        };
+        engine.apply_stored(plan, stored).await?;
+        Ok(engine)
+    }
+
+    /// Changes to a new plan.
+    pub(super) async fn apply(&mut self, plan: Arc<InstancePlan>) -> Result<(), PlanError> {
+        self.apply_stored(plan, BTreeMap::new()).await
+    }
+
+    async fn apply_stored(
+        &mut self,
+        plan: Arc<InstancePlan>,
+        mut stored: BTreeMap<String, Stored>,
+    ) -> Result<(), PlanError> {
+        if self.client.as_ref().is_none_or(|client| *client.rules() != plan.egress) {
+            self.client = Some(EgressClient::new(Arc::new(plan.egress.clone()))?);
+        }
+        let mut deltas = Vec::new();
+        self.remove_absent(&plan, &mut deltas);
+        for subscription in &plan.subscriptions {
+            let stored = stored.remove(&subscription.identity);
+            self.upsert(Arc::new(subscription.clone()), stored);
+        }
+        for (identity, stored) in stored {
+            // It was removed while the process was down.
+            stored.forget(&identity, &mut deltas);
+            log_dropped(&identity, stored.pending());
+        }
+        self.compile_matcher();
+        self.plan = plan;
+        self.committer.settle().await?;
+        deltas.extend(self.changes());
+        self.committer.commit_now(deltas).await?;
+        self.publish_served();
+        let ids: Vec<u32> = self.subscriptions.keys().copied().collect();
+        for id in ids {
+            self.pump(id);
+        }
+        Ok(())
+    }
+
+    fn remove_absent(&mut self, plan: &InstancePlan, deltas: &mut Vec<Delta>) {
+        let wanted: HashSet<&str> = plan.subscriptions.iter().map(|s| s.identity.as_str()).collect();
+        let gone: Vec<String> =
+            self.by_identity.keys().filter(|identity| !wanted.contains(identity.as_str())).cloned().collect();
+        for identity in gone {
+            let Some(subscription) =
+                self.by_identity.remove(&identity).and_then(|id| self.subscriptions.remove(&id))
+            else {
+                continue;
+            };
+            subscription.forget(deltas);
+            log_dropped(&identity, subscription.pending());
+        }
+    }
+
+    fn upsert(&mut self, plan: Arc<SubscriptionPlan>, stored: Option<Stored>) {
+        let target = prepare_target(&plan);
+        if let Some(subscription) =
+            self.by_identity.get(&plan.identity).and_then(|id| self.subscriptions.get_mut(id))
+        {
+            subscription.replan(plan, target);
+            return;
+        }
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        self.by_identity.insert(plan.identity.clone(), id);
+        let mut subscription = Subscription::new(plan, target, *self.end.borrow());
+        if let Some(stored) = stored {
+            subscription.restore(stored);
+            let (now, now_ms) = (Instant::now(), now_ms());
+            for (seq, due_ms) in subscription.due_times(now_ms) {
+                self.timers.insert((now + Duration::from_millis(due_ms.saturating_sub(now_ms)), id, seq));
+            }
+        }
+        self.subscriptions.insert(id, subscription);
+    }
+
+    fn compile_matcher(&mut self) {
+        let rules = self.subscriptions.iter().map(|(id, subscription)| (*id, &subscription.plan.rules));
+        let (matcher, broken) = Matcher::compile(rules);
+        for (id, sentence) in broken {
+            if let Some(subscription) = self.subscriptions.get(&id) {
+                tracing::error!(
+                    namespace = subscription.plan.namespace,
+                    subscription = subscription.plan.name,
+                    "the plan has rules that do not compile; no event matches: {sentence}"
+                );
+            }
+        }
+        self.matcher = matcher;
+    }
+
+    fn publish_served(&self) {
+        let mut served: Vec<Served> = self
+            .subscriptions
+            .values()
+            .map(|subscription| Served {
+                namespace: subscription.plan.namespace.clone(),
+                name: subscription.plan.name.clone(),
+                generation: subscription.plan.generation,
+                gauge: Arc::clone(&subscription.gauge),
+            })
+            .collect();
+        served.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        *self.gauges.lock().unwrap_or_else(PoisonError::into_inner) = served;
+    }
+}
+
+fn prepare_target(plan: &SubscriptionPlan) -> Option<Arc<HttpTarget>> {
+    let Some(TargetPlan::Http(http)) = &plan.target else { return None };
+    match HttpTarget::new(http, &plan.signing_keys) {
+        Ok(target) => Some(Arc::new(target)),
+        Err(sentence) => {
+            tracing::error!(
+                namespace = plan.namespace,
+                subscription = plan.name,
+                "the plan has a target that cannot be used; its events wait: {sentence}"
+            );
+            None
+        }
+    }
+}
+
+fn log_dropped(identity: &str, pending: u64) {
+    tracing::info!(
+        subscription = identity,
+        dropped = pending,
+        "a subscription was removed, its backlog with it"
+    );
+}

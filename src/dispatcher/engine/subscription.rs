@@ -1,0 +1,476 @@
+//! The state of one subscription: what is open, what waits behind it, its counters and its limits.
+//!
+//! A state machine without IO: time and randomness come in, [`Delta`]s and decisions come out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::journal::{self, OpenRecord, RunRecord, SubscriptionRecord};
+use crate::dispatcher::delivery::{Failure, Outcome};
+use crate::dispatcher::retry;
+use crate::dispatcher::snapshot::{Counters, Gauge, Health};
+use crate::dispatcher::targets::http::HttpTarget;
+use crate::log::{Delta, Seq};
+use crate::plan::model::SubscriptionPlan;
+
+/// Open deliveries (being tried or waiting for a retry) a subscription may have; what comes after waits in runs,
+/// which cost a few bytes however long they are.
+pub(super) const MAX_OPEN: usize = 10_000;
+/// Events in one run; it bounds how far the byte count of a partly used run can be off.
+const MAX_RUN: u32 = 256;
+
+/// One subscription's state.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) plan: Arc<SubscriptionPlan>,
+    pub(super) target: Option<Arc<HttpTarget>>,
+    /// First position it may see: it was not there before.
+    pub(super) start: Seq,
+    pub(super) gauge: Arc<Gauge>,
+    pub(super) in_flight: u32,
+    counters: Counters,
+    health: Option<Health>,
+    /// The generation that was answered 410; nothing is sent until it changes.
+    gone: Option<i64>,
+    open: BTreeMap<Seq, Open>,
+    ready: VecDeque<Seq>,
+    waiting: BTreeMap<Seq, Run>,
+    open_bytes: u64,
+    waiting_bytes: u64,
+    waiting_events: u64,
+    dirty_open: BTreeSet<Seq>,
+    dirty_runs: BTreeSet<Seq>,
+    dirty: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    record: OpenRecord,
+    in_flight: bool,
+    persisted: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    record: RunRecord,
+    persisted: bool,
+}
+
+/// An event as the subscription counts it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) seq: Seq,
+    pub(super) bytes: u32,
+    pub(super) appended_ms: u64,
+}
+
+/// What is to be done after an attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing: delivered, or the subscription takes nothing any more.
+    Nothing,
+    /// Try again after this pause.
+    Retry(Duration),
+    /// All attempts are used up: copy it to the dead letters, then call `finish_dead_letter`.
+    DeadLetter(Box<Failure>),
+}
+
+impl Subscription {
+    pub(super) fn new(plan: Arc<SubscriptionPlan>, target: Option<Arc<HttpTarget>>, start: Seq) -> Self {
+        Self {
+            plan,
+            target,
+            start,
+            gauge: Arc::default(),
+            in_flight: 0,
+            counters: Counters::default(),
+            health: None,
+            gone: None,
+            open: BTreeMap::new(),
+            ready: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            open_bytes: 0,
+            waiting_bytes: 0,
+            waiting_events: 0,
+            dirty_open: BTreeSet::new(),
+            dirty_runs: BTreeSet::new(),
+            dirty: true,
+        }
+    }
+
+    /// Puts back what was committed.
+    pub(super) fn restore(&mut self, stored: journal::Stored) {
+        if let Some(record) = stored.record {
+            self.start = record.start;
+            self.counters = record.counters;
+            self.gone = record.gone;
+            self.dirty = false;
+        }
+        for (seq, record) in stored.open {
+            self.open_bytes += u64::from(record.bytes);
+            self.open.insert(seq, Open { record, in_flight: false, persisted: true });
+        }
+        for (start, record) in stored.waiting {
+            self.waiting_bytes += record.bytes;
+            self.waiting_events += u64::from(record.count);
+            self.waiting.insert(start, Run { record, persisted: true });
+        }
+    }
+
+    /// When each open delivery is due, for the timers after a restart. `now_ms` and the longest step of the schedule
+    /// clamp due times that a clock jump made absurd.
+    pub(super) fn due_times(&self, now_ms: u64) -> Vec<(Seq, u64)> {
+        let longest = self.plan.retry_schedule_ms.iter().max().copied().unwrap_or_default() * 2;
+        self.open.iter().map(|(seq, open)| (*seq, open.record.due_ms.min(now_ms + longest))).collect()
+    }
+
+    /// Takes a new plan for the same object.
+    pub(super) fn replan(&mut self, plan: Arc<SubscriptionPlan>, target: Option<Arc<HttpTarget>>) {
+        if self.gone.is_some_and(|generation| generation != plan.generation) {
+            self.gone = None;
+            self.dirty = true;
+        }
+        self.plan = plan;
+        self.target = target;
+    }
+
+    /// Whether deliveries may begin (the instance may still say no).
+    pub(super) fn deliverable(&self) -> bool {
+        self.plan.paused.is_none() && !self.plan.suspended && self.gone.is_none() && self.target.is_some()
+    }
+
+    /// Takes in an event that matched.
+    pub(super) fn enqueue(&mut self, arrival: Arrival) {
+        let loose = self.plan.paused.is_some();
+        if !loose {
+            self.counters.matched += 1;
+        }
+        if self.deliverable() && self.waiting.is_empty() && self.open.len() < MAX_OPEN {
+            self.open_now(arrival);
+        } else {
+            self.wait(arrival, loose);
+        }
+        self.dirty = true;
+    }
+
+    pub(super) fn filter_failed(&mut self) {
+        self.counters.filter_errors += 1;
+        self.dirty = true;
+    }
+
+    fn open_now(&mut self, arrival: Arrival) {
+        let record =
+            OpenRecord { attempts: 0, due_ms: 0, bytes: arrival.bytes, appended_ms: arrival.appended_ms };
+        self.open.insert(arrival.seq, Open { record, in_flight: false, persisted: false });
+        self.open_bytes += u64::from(arrival.bytes);
+        self.ready.push_back(arrival.seq);
+        self.dirty_open.insert(arrival.seq);
+    }
+
+    fn wait(&mut self, arrival: Arrival, loose: bool) {
+        self.waiting_bytes += u64::from(arrival.bytes);
+        self.waiting_events += 1;
+        if let Some((start, run)) = self.waiting.iter_mut().next_back()
+            && start + u64::from(run.record.count) == arrival.seq
+            && run.record.count < MAX_RUN
+            && run.record.loose == loose
+        {
+            run.record.count += 1;
+            run.record.bytes += u64::from(arrival.bytes);
+            self.dirty_runs.insert(*start);
+            return;
+        }
+        let record =
+            RunRecord { count: 1, bytes: u64::from(arrival.bytes), first_ms: arrival.appended_ms, loose };
+        self.waiting.insert(arrival.seq, Run { record, persisted: false });
+        self.dirty_runs.insert(arrival.seq);
+    }
+
+    /// Whether waiting events should be opened now: enough are ready to keep every slot busy otherwise.
+    pub(super) fn wants_refill(&self) -> bool {
+        self.deliverable()
+            && !self.waiting.is_empty()
+            && self.open.len() < MAX_OPEN
+            && self.ready.len() < self.plan.concurrency as usize
+    }
+
+    /// If the next waiting events were let in by looser rules than the current ones (the object was paused then):
+    /// their first position and number. They must be matched again and given to [`Self::refill_matched`].
+    pub(super) fn next_loose_run(&self) -> Option<(Seq, u32)> {
+        let (start, run) = self.waiting.first_key_value()?;
+        run.record.loose.then_some((*start, run.record.count))
+    }
+
+    /// Opens waiting events, oldest first, until every slot has one to follow.
+    pub(super) fn refill(&mut self) {
+        while self.wants_refill() && self.next_loose_run().is_none() {
+            let Some((seq, bytes, appended_ms)) = self.take_waiting() else { break };
+            self.open_now(Arrival { seq, bytes, appended_ms });
+        }
+        self.dirty = true;
+    }
+
+    /// Replaces the first waiting run by those of its events that match after all.
+    pub(super) fn refill_matched(&mut self, matched: Vec<Arrival>) {
+        if let Some((start, run)) = self.waiting.pop_first() {
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(run.record.bytes);
+            self.waiting_events = self.waiting_events.saturating_sub(u64::from(run.record.count));
+            self.dirty_runs.insert(start);
+        }
+        for arrival in matched {
+            self.counters.matched += 1;
+            self.open_now(arrival);
+        }
+        self.dirty = true;
+    }
+
+    /// Takes the oldest waiting event out of its run. A run knows its bytes only in sum, so an event's are its share.
+    fn take_waiting(&mut self) -> Option<(Seq, u32, u64)> {
+        let (start, run) = self.waiting.pop_first()?;
+        let bytes = run.record.bytes / u64::from(run.record.count.max(1));
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        self.waiting_events = self.waiting_events.saturating_sub(1);
+        self.dirty_runs.insert(start);
+        if run.record.count > 1 {
+            let record =
+                RunRecord { count: run.record.count - 1, bytes: run.record.bytes - bytes, ..run.record };
+            self.waiting.insert(start + 1, Run { record, persisted: false });
+            self.dirty_runs.insert(start + 1);
+        }
+        Some((start, bytes as u32, run.record.first_ms))
+    }
+
+    /// The next delivery to begin, if a slot is free.
+    pub(super) fn peek_ready(&mut self) -> Option<(Seq, u32)> {
+        if !self.deliverable() || self.in_flight >= self.plan.concurrency {
+            return None;
+        }
+        while let Some(seq) = self.ready.front() {
+            match self.open.get(seq) {
+                Some(open) if !open.in_flight => return Some((*seq, open.record.bytes)),
+                _ => self.ready.pop_front(),
+            };
+        }
+        None
+    }
+
+    /// Begins the delivery that `peek_ready` named.
+    pub(super) fn begin(&mut self) {
+        if let Some(seq) = self.ready.pop_front()
+            && let Some(open) = self.open.get_mut(&seq)
+        {
+            open.in_flight = true;
+            self.in_flight += 1;
+        }
+    }
+
+    /// A retry is due.
+    pub(super) fn due(&mut self, seq: Seq) {
+        if self.open.get(&seq).is_some_and(|open| !open.in_flight) {
+            self.ready.push_back(seq);
+        }
+    }
+
+    /// Takes in what came of an attempt. `random` is uniform in `0.0..1.0`.
+    pub(super) fn complete(&mut self, seq: Seq, outcome: Outcome, now_ms: u64, random: f64) -> Next {
+        self.counters.attempts += 1;
+        self.dirty = true;
+        let failure = match outcome {
+            Outcome::Delivered => {
+                self.counters.delivered += 1;
+                self.healthy(now_ms);
+                self.close(seq);
+                return Next::Nothing;
+            }
+            Outcome::Gone(failure) => {
+                self.gone = Some(self.plan.generation);
+                self.unhealthy("Gone", format!(
+                    "{} It wants no more events: nothing is sent until the subscription's spec is changed.",
+                    failure.message
+                ), now_ms);
+                self.counters.failed_attempts += 1;
+                self.reopen(seq, 0, 0);
+                self.ready.push_front(seq);
+                return Next::Nothing;
+            }
+            Outcome::Failed(failure) => failure,
+        };
+        self.counters.failed_attempts += 1;
+        self.unhealthy(failure.reason, failure.message.clone(), now_ms);
+        let failed = self.open.get(&seq).map_or(1, |open| open.record.attempts + 1);
+        let pause = retry::pause(
+            &self.plan.retry_schedule_ms,
+            self.plan.retry_jitter_percent,
+            failed,
+            failure.retry_after,
+            random,
+        );
+        if let Some(pause) = pause {
+            self.reopen(seq, failed, now_ms + pause.as_millis() as u64);
+            Next::Retry(pause)
+        } else {
+            Next::DeadLetter(Box::new(failure))
+        }
+    }
+
+    /// The dead letter is written (`true`), or could not be and is to be tried again at `retry_ms`.
+    pub(super) fn finish_dead_letter(&mut self, seq: Seq, written: bool, retry_ms: u64) {
+        if written {
+            self.counters.dead_lettered += 1;
+            self.close(seq);
+        } else {
+            let attempts = self.open.get(&seq).map_or(0, |open| open.record.attempts);
+            self.reopen(seq, attempts, retry_ms);
+        }
+        self.dirty = true;
+    }
+
+    fn reopen(&mut self, seq: Seq, attempts: u32, due_ms: u64) {
+        if let Some(open) = self.open.get_mut(&seq) {
+            open.record.attempts = open.record.attempts.max(attempts);
+            open.record.due_ms = due_ms;
+            open.in_flight = false;
+            self.in_flight = self.in_flight.saturating_sub(1);
+            self.dirty_open.insert(seq);
+        }
+    }
+
+    fn close(&mut self, seq: Seq) {
+        if let Some(open) = self.open.remove(&seq) {
+            self.open_bytes = self.open_bytes.saturating_sub(u64::from(open.record.bytes));
+            if open.in_flight {
+                self.in_flight = self.in_flight.saturating_sub(1);
+            }
+            if open.persisted {
+                self.dirty_open.insert(seq);
+            } else {
+                self.dirty_open.remove(&seq);
+            }
+        }
+    }
+
+    fn healthy(&mut self, now_ms: u64) {
+        if self.health.as_ref().is_none_or(|health| !health.ok) {
+            self.set_health(Health {
+                ok: true,
+                reason: "Delivered".to_owned(),
+                message: String::new(),
+                since_ms: now_ms,
+                failures: 0,
+            });
+        }
+    }
+
+    fn unhealthy(&mut self, reason: &str, message: String, now_ms: u64) {
+        let before = self.health.as_ref().filter(|health| !health.ok);
+        let health = Health {
+            ok: false,
+            since_ms: before.map_or(now_ms, |health| health.since_ms),
+            failures: before.map_or(0, |health| health.failures).saturating_add(1),
+            reason: reason.to_owned(),
+            message,
+        };
+        self.set_health(health);
+    }
+
+    fn set_health(&mut self, health: Health) {
+        self.gauge.publish_health(Some(health.clone()));
+        self.health = Some(health);
+    }
+
+    /// Drops the oldest events beyond the backlog's limits; deliveries under way are left to end. Returns how many.
+    pub(super) fn expire(&mut self, now_ms: u64) -> u64 {
+        let too_old = now_ms.saturating_sub(self.plan.backlog_max_age_ms);
+        let mut expired = 0;
+        loop {
+            let over = self.open_bytes + self.waiting_bytes > self.plan.backlog_max_bytes;
+            let oldest_open =
+                self.open.iter().find(|(_, open)| !open.in_flight).map(|(seq, open)| (*seq, *open));
+            if let Some((seq, open)) = oldest_open {
+                if !over && open.record.appended_ms >= too_old {
+                    break;
+                }
+                self.close(seq);
+            } else if let Some((_, run)) = self.waiting.first_key_value() {
+                if !over && run.record.first_ms >= too_old {
+                    break;
+                }
+                if run.record.loose {
+                    self.counters.matched += 1;
+                }
+                self.take_waiting();
+            } else {
+                break;
+            }
+            expired += 1;
+        }
+        self.counters.expired += expired;
+        self.dirty |= expired > 0;
+        expired
+    }
+
+    /// Events that are not finished.
+    pub(super) fn pending(&self) -> u64 {
+        self.open.len() as u64 + self.waiting_events
+    }
+
+    /// Positions it still needs, ascending within themselves.
+    pub(super) fn needed(&self, into: &mut Vec<Seq>) {
+        into.extend(self.open.keys());
+        for (start, run) in &self.waiting {
+            into.extend(*start..start + u64::from(run.record.count));
+        }
+    }
+
+    /// Publishes the counters.
+    pub(super) fn publish(&mut self) {
+        self.counters.pending = self.pending();
+        self.gauge.publish(&self.counters, u64::from(self.in_flight));
+    }
+
+    /// What changed since the last call, as state to commit.
+    pub(super) fn take_changes(&mut self, deltas: &mut Vec<Delta>) {
+        if !self.dirty {
+            return;
+        }
+        self.dirty = false;
+        let identity = &self.plan.identity;
+        let record = SubscriptionRecord { start: self.start, counters: self.counters, gone: self.gone };
+        deltas.push(Delta::Put(journal::subscription_key(identity), record.encode()));
+        for seq in std::mem::take(&mut self.dirty_open) {
+            let key = journal::open_key(identity, seq);
+            deltas.push(match self.open.get_mut(&seq) {
+                Some(open) => {
+                    open.persisted = true;
+                    Delta::Put(key, open.record.encode())
+                }
+                None => Delta::Delete(key),
+            });
+        }
+        for start in std::mem::take(&mut self.dirty_runs) {
+            let key = journal::run_key(identity, start);
+            match self.waiting.get_mut(&start) {
+                Some(run) => {
+                    run.persisted = true;
+                    deltas.push(Delta::Put(key, run.record.encode()));
+                }
+                None => deltas.push(Delta::Delete(key)),
+            }
+        }
+    }
+
+    /// The changes that forget it.
+    pub(super) fn forget(&self, deltas: &mut Vec<Delta>) {
+        let identity = &self.plan.identity;
+        deltas.push(Delta::Delete(journal::subscription_key(identity)));
+        let open = self.open.keys().chain(&self.dirty_open).map(|seq| journal::open_key(identity, *seq));
+        let runs =
+            self.waiting.keys().chain(&self.dirty_runs).map(|start| journal::run_key(identity, *start));
+        deltas.extend(open.chain(runs).map(Delta::Delete));
+    }
+}
+
+#[cfg(test)]
+#[path = "subscription_tests.rs"]
+mod tests;

@@ -1,0 +1,137 @@
+//! What a dispatcher tells of itself: counters that live as long as a subscription's state, and how delivery goes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::log::Usage;
+
+/// Counters of one subscription; they survive restarts, at most 100 ms behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Counters {
+    /// Events that matched.
+    pub matched: u64,
+    /// Events answered with 2xx.
+    pub delivered: u64,
+    /// Events that wait for a first or another attempt, or are under way.
+    pub pending: u64,
+    /// Attempts finished.
+    pub attempts: u64,
+    /// Attempts that failed.
+    pub failed_attempts: u64,
+    /// Events given up after the last attempt.
+    pub dead_lettered: u64,
+    /// Events dropped because the backlog's limits were passed.
+    pub expired: u64,
+    /// Events on which the filter failed.
+    pub filter_errors: u64,
+}
+
+/// How the last attempt went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Whether it succeeded.
+    pub ok: bool,
+    /// CamelCase reason for the `Delivering` condition.
+    pub reason: String,
+    /// A sentence, without remote text.
+    pub message: String,
+    /// When it turned, Unix milliseconds.
+    pub since_ms: u64,
+    /// Attempts that failed in a row.
+    pub failures: u32,
+}
+
+/// One subscription, as of now.
+#[derive(Clone, Debug)]
+pub struct SubscriptionSnapshot {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Generation that is served.
+    pub generation: i64,
+    /// Counters.
+    pub counters: Counters,
+    /// Deliveries under way.
+    pub in_flight: u64,
+    /// `None` before the first attempt.
+    pub health: Option<Health>,
+}
+
+/// One ChatInstance, as of now.
+#[derive(Clone, Debug)]
+pub struct InstanceSnapshot {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Generation that is served.
+    pub generation: i64,
+    /// How full the event log is.
+    pub usage: Usage,
+    /// Events accepted but not yet matched.
+    pub unmatched: u64,
+    /// Its subscriptions.
+    pub subscriptions: Vec<SubscriptionSnapshot>,
+}
+
+/// The live side of [`SubscriptionSnapshot`]: written by the engine alone, read by anyone.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    values: [AtomicU64; 9],
+    health: Mutex<Option<Health>>,
+}
+
+impl Gauge {
+    /// Publishes the counters and the deliveries under way.
+    pub fn publish(&self, c: &Counters, in_flight: u64) {
+        let values = [
+            c.matched,
+            c.delivered,
+            c.pending,
+            c.attempts,
+            c.failed_attempts,
+            c.dead_lettered,
+            c.expired,
+            c.filter_errors,
+            in_flight,
+        ];
+        for (cell, value) in self.values.iter().zip(values) {
+            cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Publishes how the last attempt went.
+    pub fn publish_health(&self, health: Option<Health>) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+
+    /// Reads everything back.
+    pub fn read(&self) -> (Counters, u64, Option<Health>) {
+        let [
+            matched,
+            delivered,
+            pending,
+            attempts,
+            failed_attempts,
+            dead_lettered,
+            expired,
+            filter_errors,
+            in_flight,
+        ] = self.values.each_ref().map(|cell| cell.load(Ordering::Relaxed));
+        let counters = Counters {
+            matched,
+            delivered,
+            pending,
+            attempts,
+            failed_attempts,
+            dead_lettered,
+            expired,
+            filter_errors,
+        };
+        (counters, in_flight, self.health.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}

@@ -1,0 +1,184 @@
+//! All objects together.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::model::{InstancePlan, PLAN_VERSION, Plan, SubscriptionPlan};
+use super::names::nearest;
+use super::subscription::Instance;
+use super::verdict::Judgement;
+use super::{Inputs, Key, Outcome, Rejected, Verdict, WantedSecret, instance, subscription};
+use crate::api::chat_instance::Platform;
+use crate::api::conditions::reason;
+
+const CHAT_INSTANCE: &str = "ChatInstance";
+const WEBHOOK_SUBSCRIPTION: &str = "WebhookSubscription";
+
+/// Where objects without a namespace live.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Turns everything that is known into the plan for the dispatchers and a verdict per object.
+///
+/// One rule for bad input: an object that is not accepted, or whose references do not resolve, is paused and says
+/// why; nothing else is touched. Where an object stands twice, the first one counts, and one that passed admission
+/// goes before one that did not.
+pub fn compile(inputs: &Inputs) -> Outcome {
+    let mut compiler =
+        Compiler { inputs, instances: BTreeMap::new(), wanted: Vec::new(), verdicts: Vec::new() };
+    compiler.compile_instances();
+    compiler.compile_subscriptions();
+    let instances = compiler.instances.into_values().map(|known| known.plan).collect();
+    Outcome {
+        plan: Plan { version: PLAN_VERSION, instances },
+        verdicts: compiler.verdicts,
+        wanted_secrets: compiler.wanted,
+    }
+}
+
+struct Compiler<'a> {
+    inputs: &'a Inputs,
+    instances: BTreeMap<Key, KnownInstance>,
+    wanted: Vec<WantedSecret>,
+    verdicts: Vec<Verdict>,
+}
+
+struct KnownInstance {
+    plan: InstancePlan,
+    /// `None` if admission refused the instance.
+    platform: Option<Platform>,
+}
+
+/// An object of one kind, whether or not it passed admission.
+enum Object<'a, T> {
+    Admitted(&'a T),
+    Rejected(&'a Rejected),
+}
+
+impl Compiler<'_> {
+    fn compile_instances(&mut self) {
+        let inputs = self.inputs;
+        let objects = sorted(&inputs.instances, |one| &one.metadata, &inputs.rejected, CHAT_INSTANCE);
+        for (key, object) in objects {
+            let (plan, found, platform) = match object {
+                Object::Admitted(one) => {
+                    let generation = generation(&one.metadata);
+                    let (plan, found) =
+                        instance::compile(one, &key, generation, &inputs.secrets, &mut self.wanted);
+                    (plan, found, Some(one.spec.platform))
+                }
+                Object::Rejected(one) => {
+                    let found = refused(one);
+                    (instance::rejected(&key, one.generation, found.paused()), found, None)
+                }
+            };
+            self.verdicts.push(found.verdict(CHAT_INSTANCE, &key, plan.generation));
+            self.instances.insert(key, KnownInstance { plan, platform });
+        }
+    }
+
+    fn compile_subscriptions(&mut self) {
+        let inputs = self.inputs;
+        let objects =
+            sorted(&inputs.subscriptions, |one| &one.metadata, &inputs.rejected, WEBHOOK_SUBSCRIPTION);
+        for (key, object) in objects {
+            match object {
+                Object::Admitted(one) => {
+                    let mut found = Judgement::default();
+                    let instance_key = (key.0.clone(), one.spec.instance_ref.name.clone());
+                    let known = self.instances.get(&instance_key);
+                    if known.is_none() {
+                        let sentence = self.no_such_instance(&instance_key);
+                        found.unresolved(reason::INSTANCE_NOT_FOUND, sentence);
+                    }
+                    let instance = Instance {
+                        platform: known.and_then(|known| known.platform),
+                        egress: known
+                            .filter(|known| known.platform.is_some())
+                            .map(|known| &known.plan.egress),
+                    };
+                    let generation = generation(&one.metadata);
+                    let plan = subscription::compile(
+                        one,
+                        &key,
+                        generation,
+                        instance,
+                        &inputs.secrets,
+                        &mut self.wanted,
+                        &mut found,
+                    );
+                    self.attach(&instance_key, plan);
+                    self.verdicts.push(found.verdict(WEBHOOK_SUBSCRIPTION, &key, generation));
+                }
+                Object::Rejected(one) => {
+                    let found = refused(one);
+                    if let Some(instance) = &one.instance {
+                        let plan = subscription::rejected(&key, one.generation, found.paused());
+                        self.attach(&(key.0.clone(), instance.clone()), plan);
+                    }
+                    self.verdicts.push(found.verdict(WEBHOOK_SUBSCRIPTION, &key, one.generation));
+                }
+            }
+        }
+    }
+
+    /// Without an instance there are no events, and so nothing to plan.
+    fn attach(&mut self, instance: &Key, plan: SubscriptionPlan) {
+        if let Some(known) = self.instances.get_mut(instance) {
+            known.plan.subscriptions.push(plan);
+        }
+    }
+
+    fn no_such_instance(&self, (namespace, name): &Key) -> String {
+        let here = self.instances.keys().filter(|(other, _)| other == namespace);
+        let elsewhere = || self.instances.keys().find(|(_, other)| other == name);
+        let hint = if let Some(near) = nearest(name, here.map(|(_, name)| name.as_str())) {
+            format!("; did you mean {near:?}?")
+        } else if let Some((other, _)) = elsewhere() {
+            format!(
+                "; the one in namespace {other:?} cannot be used from here: move this subscription there."
+            )
+        } else {
+            "; create it, or name another.".into()
+        };
+        format!("spec.instanceRef.name: there is no ChatInstance {name:?} in namespace {namespace:?}{hint}")
+    }
+}
+
+/// Objects of one kind by namespace and name.
+fn sorted<'a, T>(
+    admitted: &'a [T],
+    metadata: impl Fn(&T) -> &ObjectMeta,
+    rejected: &'a [Rejected],
+    kind: &str,
+) -> BTreeMap<Key, Object<'a, T>> {
+    let mut objects = BTreeMap::new();
+    for one in admitted {
+        objects.entry(key(metadata(one))).or_insert(Object::Admitted(one));
+    }
+    for one in rejected.iter().filter(|one| one.kind == kind) {
+        objects.entry(one.key.clone()).or_insert(Object::Rejected(one));
+    }
+    objects
+}
+
+fn key(metadata: &ObjectMeta) -> Key {
+    let namespace = metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    (namespace.into(), metadata.name.clone().unwrap_or_default())
+}
+
+/// An object that no API server has seen is in its first generation.
+fn generation(metadata: &ObjectMeta) -> i64 {
+    metadata.generation.unwrap_or(1)
+}
+
+fn refused(one: &Rejected) -> Judgement {
+    let mut found = Judgement::default();
+    for problem in &one.problems {
+        found.refuse(reason::INVALID, problem.as_str());
+    }
+    if one.problems.is_empty() {
+        found.refuse(reason::INVALID, "The object does not fit its schema.");
+    }
+    found
+}

@@ -1,0 +1,104 @@
+//! Holds the module picture of ARCHITECTURE.md: which module may use which module and which crates.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// A module, the modules of ours it may use, and the crates it must not use.
+const RULES: &[(&str, &[&str], &[&str])] = &[
+    ("api", &[], &["tokio", "reqwest", "axum", "hyper", "rand"]),
+    ("event", &[], &["tokio", "reqwest", "axum", "hyper", "kube", "k8s_openapi", "rand"]),
+    ("admission", &["api"], &["tokio", "reqwest", "axum", "hyper", "rand"]),
+    ("plan", &["api", "event"], &["tokio", "reqwest", "axum", "hyper", "rand"]),
+    ("log", &[], &["reqwest", "axum", "hyper", "kube", "k8s_openapi"]),
+    ("dispatcher", &["event", "plan", "log", "metrics"], &["kube", "k8s_openapi"]),
+    ("metrics", &["dispatcher"], &["kube", "k8s_openapi", "reqwest"]),
+    ("standalone", &["api", "admission", "plan", "dispatcher", "yaml", "event", "metrics"], &["reqwest"]),
+    ("yaml", &[], &["tokio", "reqwest", "axum", "hyper", "kube"]),
+];
+
+/// Modules that must not read a clock, files or the environment.
+const PURE: &[&str] = &["event", "plan", "admission", "api"];
+const IMPURE: &[&str] =
+    &["std::fs", "std::net::Tcp", "std::env", "SystemTime::now", "Instant::now", "Timestamp::now"];
+
+fn sources(of: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let file = of.with_extension("rs");
+    if file.is_file() {
+        found.push(file);
+    }
+    let Ok(entries) = fs::read_dir(of) else { return found };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn code_of(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let code = text.split("#[cfg(test)]").next().unwrap();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+#[test]
+fn modules_use_only_what_the_picture_allows() {
+    let ours = Regex::new(r"\bcrate::([a-z_]+)").unwrap();
+    let mut wrong = BTreeSet::new();
+    for (module, allowed, banned) in RULES {
+        let files = sources(&src().join(module));
+        assert!(!files.is_empty(), "module {module} has no files");
+        for file in files {
+            if file.file_name().is_some_and(|name| name == "tests.rs") {
+                continue;
+            }
+            let code = code_of(&file);
+            for used in ours.captures_iter(&code).map(|found| found[1].to_owned()) {
+                if used != *module && !allowed.contains(&used.as_str()) {
+                    wrong.insert(format!("{}: `{module}` must not use `{used}`", file.display()));
+                }
+            }
+            for banned in *banned {
+                if Regex::new(&format!(r"\b{banned}::")).unwrap().is_match(&code) {
+                    wrong.insert(format!("{}: `{module}` must not use crate `{banned}`", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_core_is_pure() {
+    let mut wrong = BTreeSet::new();
+    for module in PURE {
+        for file in sources(&src().join(module)) {
+            let code = code_of(&file);
+            for word in IMPURE.iter().filter(|word| code.contains(**word)) {
+                wrong.insert(format!("{}: `{module}` is pure, `{word}` is not", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_module_says_what_it_does_and_no_file_is_too_long() {
+    for file in sources(&src()) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("//!"), "{} does not begin with `//!`", file.display());
+        let lines = text.lines().count();
+        assert!(lines < 800, "{} has {lines} lines: split it", file.display());
+    }
+}
