@@ -21,8 +21,8 @@ pub const MAX_RESPONSE: usize = 64 * 1024;
 /// What came of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// 2xx within the deadline.
-    Delivered,
+    /// 2xx within the deadline; which one.
+    Delivered(u16),
     /// 410.
     Gone(Failure),
     /// Anything else.
@@ -77,7 +77,7 @@ pub async fn attempt(
         retry_after,
     };
     match retry::meaning(status) {
-        Meaning::Delivered => Outcome::Delivered,
+        Meaning::Delivered => Outcome::Delivered(status.as_u16()),
         Meaning::Gone => Outcome::Gone(failure()),
         Meaning::Failed => Outcome::Failed(failure()),
     }

@@ -24,19 +24,22 @@ pub mod snapshot;
 pub mod storage;
 pub mod targets;
 
-use self::engine::{EngineError, Slots};
+use self::engine::{EngineError, Process};
 use self::intake::{IntakeInstance, IntakeTable};
 use self::snapshot::{InstanceSnapshot, SubscriptionSnapshot};
 use self::storage::InstanceStorage;
 use crate::log::segment::OpenError;
 use crate::log::{EventLog, LogError};
+use crate::metrics::Metrics;
 use crate::plan::model::{InstancePlan, Plan};
 
-/// Where a dispatcher keeps what it must not lose.
+/// What a dispatcher is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its folder; made if it is not there, and held by one process at a time.
+    /// Where it keeps what it must not lose; made if it is not there, and held by one process at a time.
     pub data_dir: PathBuf,
+    /// Where its attempts are recorded.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why a dispatcher does not serve a plan.
@@ -58,7 +61,7 @@ pub enum DispatcherError {
 /// A running dispatcher: one engine and one event log per ChatInstance.
 pub struct Dispatcher {
     data_dir: PathBuf,
-    slots: Arc<Slots>,
+    process: Process,
     instances: Mutex<BTreeMap<(String, String), Arc<Instance>>>,
     /// Plans are applied one at a time.
     applying: tokio::sync::Mutex<()>,
@@ -80,7 +83,7 @@ impl Dispatcher {
         let (failures, failed) = mpsc::channel(16);
         Self {
             data_dir: options.data_dir,
-            slots: Arc::default(),
+            process: Process { slots: Arc::default(), metrics: options.metrics },
             instances: Mutex::default(),
             applying: tokio::sync::Mutex::default(),
             table: watch::channel(IntakeTable::default()).0,
@@ -124,7 +127,7 @@ impl Dispatcher {
         let storage = InstanceStorage::open(self.data_dir.clone(), &plan).await?;
         let parts = storage.parts();
         let events = Arc::clone(&parts.events);
-        let (engine, task) = engine::start(parts, Arc::clone(&self.slots), Arc::clone(&plan))
+        let (engine, task) = engine::start(parts, self.process.clone(), Arc::clone(&plan))
             .await
             .map_err(|source| DispatcherError::Engine { instance: name.clone(), source })?;
         self.watch_over(name, task);
@@ -237,6 +240,7 @@ impl Instance {
             namespace: plan.namespace.clone(),
             name: plan.name.clone(),
             generation: plan.generation,
+            taken_ms: engine::now_ms(),
             usage: self.events.usage(),
             unmatched: end.saturating_sub(self.engine.cursor()),
             subscriptions: subscriptions.collect(),

@@ -21,6 +21,8 @@ pub struct Counters {
     pub attempts: u64,
     /// Attempts that failed.
     pub failed_attempts: u64,
+    /// Attempts that were not the first for their event.
+    pub retried: u64,
     /// Events given up after the last attempt.
     pub dead_lettered: u64,
     /// Events dropped because the backlog's limits were passed.
@@ -45,7 +47,7 @@ pub struct Health {
 }
 
 /// One subscription, as of now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SubscriptionSnapshot {
     /// Namespace of the object.
     pub namespace: String,
@@ -62,7 +64,7 @@ pub struct SubscriptionSnapshot {
 }
 
 /// One ChatInstance, as of now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct InstanceSnapshot {
     /// Namespace of the object.
     pub namespace: String,
@@ -70,6 +72,8 @@ pub struct InstanceSnapshot {
     pub name: String,
     /// Generation that is served.
     pub generation: i64,
+    /// When this was taken, Unix milliseconds.
+    pub taken_ms: u64,
     /// How full the event log is.
     pub usage: Usage,
     /// Events accepted but not yet matched.
@@ -81,7 +85,7 @@ pub struct InstanceSnapshot {
 /// The live side of [`SubscriptionSnapshot`]: written by the engine alone, read by anyone.
 #[derive(Debug, Default)]
 pub struct Gauge {
-    values: [AtomicU64; 9],
+    values: [AtomicU64; 10],
     health: Mutex<Option<Health>>,
 }
 
@@ -94,6 +98,7 @@ impl Gauge {
             c.pending,
             c.attempts,
             c.failed_attempts,
+            c.retried,
             c.dead_lettered,
             c.expired,
             c.filter_errors,
@@ -117,6 +122,7 @@ impl Gauge {
             pending,
             attempts,
             failed_attempts,
+            retried,
             dead_lettered,
             expired,
             filter_errors,
@@ -128,6 +134,7 @@ impl Gauge {
             pending,
             attempts,
             failed_attempts,
+            retried,
             dead_lettered,
             expired,
             filter_errors,

@@ -25,8 +25,8 @@ mod tests {
     #[test]
     fn is_the_start_of_sha_256_over_length_and_content() {
         // printf '\x02\0\0\0\0\0\0\0ab\x01\0\0\0\0\0\0\0c' | sha256sum | cut -c1-32
-        let hex: String = digest(&[b"ab", b"c"]).iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "43ee655579de01ca739b3f95c1c2d3f4");
+        let number = u128::from_be_bytes(digest(&[b"ab", b"c"]));
+        assert_eq!(format!("{number:032x}"), "43ee655579de01ca739b3f95c1c2d3f4");
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Event {
     pub fn parse(json: Bytes) -> Result<Self, EnvelopeError> {
         let json = trim(json);
         let text = as_text(&json)?;
-        let found = json_walk::walk(text, &["id", "event", "created_at", "time", "source", "specversion"])
+        let found = json_walk::object(text, &["id", "event", "created_at", "time", "source", "specversion"])
             .map_err(unreadable)?;
         let field = |name: &str| {
             found.iter().find(|(key, _)| *key == name).map(|(_, v)| v).filter(|v| **v != Scalar::Null)

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::text::Text;
+use super::raw::Text;
 
 /// Up to this many keys an object is checked by comparing each with each; beyond, with a set.
 const LINEAR_KEYS: usize = 16;
@@ -57,21 +57,32 @@ pub(super) enum Fault {
     NotAnObject(&'static str),
 }
 
-/// Walks `json` and returns those members of the outermost object that are named in `wanted`.
-pub(super) fn walk<'de>(json: &'de str, wanted: &'static [&'static str]) -> Result<Wanted<'de>, Fault> {
+/// Walks an object and returns those of its own members that are named in `wanted`.
+pub(super) fn object<'de>(json: &'de str, wanted: &'static [&'static str]) -> Result<Wanted<'de>, Fault> {
+    match walk(json, wanted)? {
+        (Scalar::Object, found) => Ok(found),
+        (other, _) => Err(Fault::NotAnObject(other.what())),
+    }
+}
+
+/// Walks any JSON value.
+pub(super) fn check(json: &str) -> Result<(), Fault> {
+    walk(json, &[]).map(|_| ())
+}
+
+fn walk<'de>(json: &'de str, wanted: &'static [&'static str]) -> Result<(Scalar<'de>, Wanted<'de>), Fault> {
     let mut state = State { wanted, found: Vec::with_capacity(wanted.len()), ..State::default() };
     let mut reader = serde_json::Deserializer::from_str(json);
     let result = Value { state: &mut state, depth: 0, keep: false }
         .deserialize(&mut reader)
         .and_then(|outer| reader.end().map(|()| outer));
     match result {
+        Ok(outer) => Ok((outer, state.found)),
         Err(_) if state.duplicate => {
             let pointer = state.path.iter().rev().fold(String::new(), |text, part| text + "/" + part);
             Err(Fault::Duplicate { pointer })
         }
         Err(error) => Err(Fault::Syntax(error)),
-        Ok(Scalar::Object) => Ok(state.found),
-        Ok(other) => Err(Fault::NotAnObject(other.what())),
     }
 }
 
@@ -153,7 +164,7 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let state = self.state;
         let first = state.keys.len();
-        let mut set = None;
+        let mut set: Option<HashSet<Cow<'de, str>>> = None;
         while let Some(Text(key)) = map.next_key()? {
             if state.is_known(&key, first, &mut set) {
                 state.duplicate = true;
@@ -162,6 +173,9 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
             }
             let wanted = if self.depth == 0 { state.wanted.iter().find(|w| **w == key) } else { None };
             let place = state.keys.len();
+            if let Some(set) = &mut set {
+                set.insert(key.clone());
+            }
             state.keys.push(key);
             let value = Value { state: &mut *state, depth: self.depth + 1, keep: wanted.is_some() };
             match map.next_value_seed(value) {
@@ -180,13 +194,12 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
 
 impl<'de> State<'de> {
     /// Whether the object whose keys begin at `first` already has this key.
-    fn is_known(&self, key: &Cow<'de, str>, first: usize, set: &mut Option<HashSet<Cow<'de, str>>>) -> bool {
+    fn is_known(&self, key: &str, first: usize, set: &mut Option<HashSet<Cow<'de, str>>>) -> bool {
         let own = self.keys.get(first..).unwrap_or_default();
         if own.len() < LINEAR_KEYS {
-            return own.contains(key);
+            return own.iter().any(|known| known == key);
         }
-        let set = set.get_or_insert_with(|| own.iter().cloned().collect());
-        !set.insert(key.clone())
+        set.get_or_insert_with(|| own.iter().cloned().collect()).contains(key)
     }
 
     fn passed(&mut self, part: impl FnOnce() -> String) {

@@ -10,9 +10,9 @@ pub mod filter;
 mod json_walk;
 pub mod name;
 pub mod pattern;
+mod raw;
 mod record;
 pub mod split;
-mod text;
 
 pub use digest::digest;
 pub use envelope::{EnvelopeError, Event};

@@ -1,7 +1,7 @@
 //! What `/metrics` shows, named as OpenTelemetry's semantic conventions name it where they have a name.
 //!
 //! Every label has a bounded set of values: nothing a sender or a target can choose becomes a series. What the log and
-//! the deliveries know already is not counted twice but gathered when somebody asks ([`Snapshot`]).
+//! the deliveries know already is not counted twice but gathered when somebody asks ([`Source`]).
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,7 @@ mod tests;
 
 pub use client::ClientRecorder;
 pub use server::{ActiveRequest, EventResult};
-pub use snapshot::{InstanceSnapshot, Snapshot, SubscriptionSnapshot};
+pub use snapshot::Source;
 
 /// Subscriptions with series of their own; the rest share [`OTHER`].
 pub const MAX_SUBSCRIPTION_SERIES: usize = 1000;
@@ -39,7 +39,7 @@ pub struct Metrics {
     registry: Registry,
     server: server::ServerMetrics,
     client: client::ClientMetrics,
-    snapshot: Arc<OnceLock<Arc<dyn Snapshot>>>,
+    snapshot: Arc<OnceLock<Source>>,
 }
 
 impl Metrics {
@@ -58,7 +58,7 @@ impl Metrics {
     }
 
     /// Where logs and deliveries are asked from now on. The first call counts.
-    pub fn set_snapshot(&self, source: Arc<dyn Snapshot>) {
+    pub fn set_snapshot(&self, source: Source) {
         let _ = self.snapshot.set(source);
     }
 

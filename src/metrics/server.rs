@@ -63,7 +63,7 @@ struct ResponseLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EventLabels {
     namespace: String,
-    instance: String,
+    chat_instance: String,
     result: EventResult,
 }
 
@@ -109,7 +109,7 @@ impl ServerMetrics {
     pub(super) fn events(&self, namespace: &str, instance: &str, result: EventResult, count: u64) {
         if count > 0 {
             let labels =
-                EventLabels { namespace: namespace.to_owned(), instance: instance.to_owned(), result };
+                EventLabels { namespace: namespace.to_owned(), chat_instance: instance.to_owned(), result };
             self.events.get_or_create(&labels).inc_by(count);
         }
     }

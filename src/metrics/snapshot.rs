@@ -10,62 +10,15 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::{MAX_SUBSCRIPTION_SERIES, OTHER};
-use crate::log::Usage;
+use crate::dispatcher::snapshot::{InstanceSnapshot, SubscriptionSnapshot};
 
-/// Who can tell how things stand.
-pub trait Snapshot: Send + Sync {
-    /// How things stand now, in a stable order. Called with every scrape: must not block.
-    fn snapshot(&self) -> Vec<InstanceSnapshot>;
-}
-
-/// How one ChatInstance stands.
-#[derive(Clone, Debug, Default)]
-pub struct InstanceSnapshot {
-    /// Namespace of the object.
-    pub namespace: String,
-    /// Name of the object.
-    pub name: String,
-    /// When this was taken, Unix milliseconds.
-    pub taken_ms: u64,
-    /// Its event log.
-    pub usage: Usage,
-    /// Its subscriptions.
-    pub subscriptions: Vec<SubscriptionSnapshot>,
-}
-
-/// How one WebhookSubscription stands. Counters count since the process started.
-#[derive(Clone, Debug, Default)]
-pub struct SubscriptionSnapshot {
-    /// Namespace of the object.
-    pub namespace: String,
-    /// Name of the object.
-    pub name: String,
-    /// Events matched and not finished.
-    pub open: u64,
-    /// Events in the log it has not been matched with yet.
-    pub lag: u64,
-    /// Events it wanted.
-    pub matched: u64,
-    /// Events delivered.
-    pub delivered: u64,
-    /// Requests sent.
-    pub attempts: u64,
-    /// Requests that failed.
-    pub failed_attempts: u64,
-    /// Requests that were not the first for their event.
-    pub retried: u64,
-    /// Events given up after the last attempt.
-    pub dead_lettered: u64,
-    /// Events that left the backlog undelivered.
-    pub expired: u64,
-    /// Events on which its filter failed.
-    pub filter_errors: u64,
-}
+/// Where instances and subscriptions are asked how they stand; called with every scrape, must not block.
+pub type Source = Arc<dyn Fn() -> Vec<InstanceSnapshot> + Send + Sync>;
 
 /// Sums what has no series of its own.
 fn add(sum: &mut SubscriptionSnapshot, one: &SubscriptionSnapshot) {
-    sum.open += one.open;
-    sum.lag += one.lag;
+    let (sum, one) = (&mut sum.counters, &one.counters);
+    sum.pending += one.pending;
     sum.matched += one.matched;
     sum.delivered += one.delivered;
     sum.attempts += one.attempts;
@@ -77,7 +30,7 @@ fn add(sum: &mut SubscriptionSnapshot, one: &SubscriptionSnapshot) {
 }
 
 /// The collector over whatever [`super::Metrics::set_snapshot`] was given.
-pub(super) struct Gathered(pub(super) Arc<OnceLock<Arc<dyn Snapshot>>>);
+pub(super) struct Gathered(pub(super) Arc<OnceLock<Source>>);
 
 impl fmt::Debug for Gathered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,7 +41,8 @@ impl fmt::Debug for Gathered {
 /// Name, help, value.
 type Series<T> = (&'static str, &'static str, fn(&T) -> f64);
 
-const LOG_GAUGES: [Series<InstanceSnapshot>; 6] = [
+const LOG_GAUGES: [Series<InstanceSnapshot>; 7] = [
+    ("chathooks_log_unmatched_events", "Events accepted and not matched yet", |i| i.unmatched as f64),
     ("chathooks_log_capacity_bytes", "Bytes the event log may take", |i| i.usage.capacity_bytes as f64),
     ("chathooks_log_used_bytes", "Bytes of segments that cannot be recycled now", |i| {
         i.usage.used_bytes as f64
@@ -103,39 +57,49 @@ const LOG_GAUGES: [Series<InstanceSnapshot>; 6] = [
     }),
 ];
 
-const LOG_COUNTERS: [Series<InstanceSnapshot>; 1] =
-    [("chathooks_log_corrupt_records", "Records found unreadable and skipped", |i| {
+const LOG_COUNTERS: [Series<InstanceSnapshot>; 2] = [
+    ("chathooks_log_corrupt_records", "Records found unreadable and skipped", |i| {
         i.usage.corrupt_records as f64
-    })];
+    }),
+    ("chathooks_log_dropped_records", "Records given up to make room", |i| i.usage.dropped_records as f64),
+];
 
 const SUBSCRIPTION_GAUGES: [Series<SubscriptionSnapshot>; 2] = [
-    ("chathooks_subscription_open_events", "Events matched and not finished", |s| s.open as f64),
-    ("chathooks_subscription_lag_events", "Events in the log not matched yet", |s| s.lag as f64),
+    ("chathooks_subscription_pending_events", "Events matched and not finished", |s| {
+        s.counters.pending as f64
+    }),
+    ("chathooks_subscription_active_attempts", "Requests under way", |s| s.in_flight as f64),
 ];
 
 const SUBSCRIPTION_COUNTERS: [Series<SubscriptionSnapshot>; 8] = [
-    ("chathooks_subscription_matched_events", "Events the subscription wanted", |s| s.matched as f64),
-    ("chathooks_subscription_delivered_events", "Events delivered", |s| s.delivered as f64),
-    ("chathooks_subscription_attempts", "Requests sent", |s| s.attempts as f64),
-    ("chathooks_subscription_failed_attempts", "Requests that failed", |s| s.failed_attempts as f64),
+    ("chathooks_subscription_matched_events", "Events the subscription wanted", |s| {
+        s.counters.matched as f64
+    }),
+    ("chathooks_subscription_delivered_events", "Events delivered", |s| s.counters.delivered as f64),
+    ("chathooks_subscription_attempts", "Requests sent", |s| s.counters.attempts as f64),
+    ("chathooks_subscription_failed_attempts", "Requests that failed", |s| s.counters.failed_attempts as f64),
     ("chathooks_subscription_retried_attempts", "Requests that were not the first for their event", |s| {
-        s.retried as f64
+        s.counters.retried as f64
     }),
     ("chathooks_subscription_dead_lettered_events", "Events given up after the last attempt", |s| {
-        s.dead_lettered as f64
+        s.counters.dead_lettered as f64
     }),
     ("chathooks_subscription_expired_events", "Events that left the backlog undelivered", |s| {
-        s.expired as f64
+        s.counters.expired as f64
     }),
-    ("chathooks_subscription_filter_errors", "Events on which the filter failed", |s| s.filter_errors as f64),
+    ("chathooks_subscription_filter_errors", "Events on which the filter failed", |s| {
+        s.counters.filter_errors as f64
+    }),
 ];
 
 impl Collector for Gathered {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(source) = self.0.get() else { return Ok(()) };
-        let instances = source.snapshot();
-        let logs: Vec<_> =
-            instances.iter().map(|i| ([("namespace", &*i.namespace), ("instance", &*i.name)], i)).collect();
+        let instances = source();
+        let logs: Vec<_> = instances
+            .iter()
+            .map(|i| ([("namespace", &*i.namespace), ("chat_instance", &*i.name)], i))
+            .collect();
         write(&mut encoder, MetricType::Gauge, &LOG_GAUGES, &logs)?;
         write(&mut encoder, MetricType::Counter, &LOG_COUNTERS, &logs)?;
 

@@ -1,8 +1,11 @@
+//! Unit tests of `metrics`.
+
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
 
-use super::{EventResult, InstanceSnapshot, Metrics, Snapshot, SubscriptionSnapshot};
+use super::{EventResult, Metrics};
+use crate::dispatcher::snapshot::{Counters, InstanceSnapshot, SubscriptionSnapshot};
 use crate::log::Usage;
 
 /// The lines of the output that begin with `name`, sorted.
@@ -46,8 +49,8 @@ fn events_are_counted_by_result() {
     assert_eq!(
         lines(&metrics, "chathooks_intake_events_total"),
         [
-            r#"chathooks_intake_events_total{namespace="ai",instance="chat",result="accepted"} 3"#,
-            r#"chathooks_intake_events_total{namespace="ai",instance="chat",result="conflict"} 1"#,
+            r#"chathooks_intake_events_total{namespace="ai",chat_instance="chat",result="accepted"} 3"#,
+            r#"chathooks_intake_events_total{namespace="ai",chat_instance="chat",result="conflict"} 1"#,
         ]
     );
 }
@@ -83,22 +86,13 @@ fn recorders_beyond_the_bound_share_one() {
     assert!(counts.iter().any(|line| line.ends_with(r#"namespace="_other",subscription="_other"} 2"#)));
 }
 
-struct Fixed(Vec<InstanceSnapshot>);
-
-impl Snapshot for Fixed {
-    fn snapshot(&self) -> Vec<InstanceSnapshot> {
-        self.0.clone()
-    }
-}
-
 #[test]
 fn logs_and_subscriptions_are_gathered_when_asked() {
     let subscriptions = (0..1003)
         .map(|i| SubscriptionSnapshot {
             namespace: "ai".into(),
             name: format!("s{i}"),
-            delivered: 7,
-            open: 1,
+            counters: Counters { delivered: 7, pending: 1, ..Counters::default() },
             ..SubscriptionSnapshot::default()
         })
         .collect();
@@ -116,23 +110,24 @@ fn logs_and_subscriptions_are_gathered_when_asked() {
         taken_ms: 3_500,
         usage,
         subscriptions,
+        ..InstanceSnapshot::default()
     };
     let metrics = Metrics::new("");
     assert_eq!(lines(&metrics, "chathooks_log_"), Vec::<String>::new());
-    metrics.set_snapshot(Arc::new(Fixed(vec![instance])));
+    metrics.set_snapshot(Arc::new(move || vec![instance.clone()]));
 
     let of = |name: &str| lines(&metrics, name);
     assert_eq!(
         of("chathooks_log_capacity_bytes"),
-        [r#"chathooks_log_capacity_bytes{namespace="ai",instance="chat"} 1073741824.0"#]
+        [r#"chathooks_log_capacity_bytes{namespace="ai",chat_instance="chat"} 1073741824.0"#]
     );
     assert_eq!(
         of("chathooks_log_oldest_age_seconds"),
-        [r#"chathooks_log_oldest_age_seconds{namespace="ai",instance="chat"} 2.5"#]
+        [r#"chathooks_log_oldest_age_seconds{namespace="ai",chat_instance="chat"} 2.5"#]
     );
     assert_eq!(
         of("chathooks_log_corrupt_records_total"),
-        [r#"chathooks_log_corrupt_records_total{namespace="ai",instance="chat"} 1.0"#]
+        [r#"chathooks_log_corrupt_records_total{namespace="ai",chat_instance="chat"} 1.0"#]
     );
     let delivered = of("chathooks_subscription_delivered_events_total");
     assert_eq!(delivered.len(), 1001);

@@ -14,7 +14,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("plan", &["api", "event"], &["tokio", "reqwest", "axum", "hyper", "rand"]),
     ("log", &[], &["reqwest", "axum", "hyper", "kube", "k8s_openapi"]),
     ("dispatcher", &["event", "plan", "log", "metrics"], &["kube", "k8s_openapi"]),
-    ("metrics", &["dispatcher"], &["kube", "k8s_openapi", "reqwest"]),
+    ("metrics", &["dispatcher", "log"], &["kube", "k8s_openapi", "reqwest"]),
     ("standalone", &["api", "admission", "plan", "dispatcher", "yaml", "event", "metrics"], &["reqwest"]),
     ("yaml", &[], &["tokio", "reqwest", "axum", "hyper", "kube"]),
 ];

@@ -2,6 +2,7 @@
 
 // Helpers of tests may fail loudly too; clippy.toml allows that only inside #[test] functions.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(unreachable_pub)]
 
 mod architecture;
 mod crds;
@@ -10,6 +11,8 @@ mod durability;
 mod examples;
 mod intake;
 mod log_contract;
+mod log_model;
+mod log_sim_disk;
 mod log_state_contract;
 mod plan_golden;
 mod standard_webhooks_python;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{Slots, Storage, now_ms};
 use crate::dispatcher::delivery::{self, Failure, Outcome};
@@ -14,6 +15,7 @@ use crate::dispatcher::egress::EgressClient;
 use crate::dispatcher::targets::http::HttpTarget;
 use crate::event::{Event, digest::digest};
 use crate::log::{Appended, BatchMode, EventLog, NewRecord, Seq};
+use crate::metrics::ClientRecorder;
 use crate::plan::model::SubscriptionPlan;
 
 /// Subscription and position.
@@ -47,20 +49,29 @@ impl Drop for Slot {
     }
 }
 
+/// Everything one attempt needs.
+pub(super) struct Attempt {
+    pub(super) id: DeliveryId,
+    pub(super) events: Arc<dyn EventLog>,
+    pub(super) client: EgressClient,
+    pub(super) target: Arc<HttpTarget>,
+    pub(super) timeout: Duration,
+    pub(super) recorder: Arc<ClientRecorder>,
+    pub(super) slot: Slot,
+}
+
 /// Makes one attempt in a task of its own.
-pub(super) fn spawn(
-    id: DeliveryId,
-    events: Arc<dyn EventLog>,
-    client: EgressClient,
-    target: Arc<HttpTarget>,
-    timeout: Duration,
-    slot: Slot,
-    reports: mpsc::Sender<Report>,
-) {
+pub(super) fn spawn(attempt: Attempt, reports: mpsc::Sender<Report>) {
+    let Attempt { id, events, client, target, timeout, recorder, slot } = attempt;
     tokio::spawn(async move {
         let attempt = async {
             match read(&*events, id.1).await {
-                Ok(event) => delivery::attempt(&client, &target, &event, timeout).await,
+                Ok(event) => {
+                    let begun = Instant::now();
+                    let outcome = delivery::attempt(&client, &target, &event, timeout).await;
+                    record(&recorder, &target, &outcome, begun.elapsed());
+                    outcome
+                }
                 Err(failure) => Outcome::Failed(failure),
             }
         };
@@ -75,6 +86,17 @@ pub(super) fn spawn(
         // The engine outlives its tasks except when the process ends.
         let _ = reports.send(Report::Attempted { id, outcome }).await;
     });
+}
+
+fn record(recorder: &ClientRecorder, target: &HttpTarget, outcome: &Outcome, took: Duration) {
+    let (status, error) = match outcome {
+        Outcome::Delivered(status) => (Some(*status), None),
+        Outcome::Gone(failure) | Outcome::Failed(failure) => match failure.status {
+            Some(status) => (Some(status), None),
+            None => (None, Some(failure.reason)),
+        },
+    };
+    recorder.observe(target.method().as_str(), status, error, took.as_secs_f64());
 }
 
 async fn read(events: &dyn EventLog, seq: Seq) -> Result<Event, Failure> {

@@ -27,6 +27,7 @@ use super::matcher::Matcher;
 use super::snapshot::Gauge;
 use crate::event::Event;
 use crate::log::{EventLog, Held, LogError, Seq, State, StateError};
+use crate::metrics::Metrics;
 use crate::plan::model::InstancePlan;
 
 /// How far the committed state may be behind; also how often limits are looked after.
@@ -51,6 +52,15 @@ pub struct Storage {
     pub dead_letters: Arc<dyn EventLog>,
     /// Delivery state.
     pub state: Arc<dyn State>,
+}
+
+/// What all engines of a process share.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The caps.
+    pub slots: Arc<Slots>,
+    /// Where attempts are recorded.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why an engine ended by itself; the process must end too.
@@ -128,7 +138,7 @@ impl Handle {
 /// Starts an engine on its storage. The second value resolves when it ends: `Ok` after a shutdown.
 pub async fn start(
     storage: Storage,
-    slots: Arc<Slots>,
+    process: Process,
     plan: Arc<InstancePlan>,
 ) -> Result<(Handle, tokio::task::JoinHandle<Result<(), EngineError>>), EngineError> {
     let held = storage.state.acquire(0).await?;
@@ -137,7 +147,7 @@ pub async fn start(
     let gauges = Gauges::default();
     let (cursor_tx, cursor) = watch::channel(1);
     let mut engine =
-        Engine::recover(storage, held, slots, plan, reports, Arc::clone(&gauges), cursor_tx).await?;
+        Engine::recover(storage, held, process, plan, reports, Arc::clone(&gauges), cursor_tx).await?;
     let task = tokio::spawn(async move { engine.run(inbox, reported).await });
     Ok((Handle { commands, gauges, cursor }, task))
 }
@@ -157,6 +167,7 @@ struct Engine {
     committer: Committer,
     timers: BTreeSet<(Instant, u32, Seq)>,
     slots: Arc<Slots>,
+    metrics: Arc<Metrics>,
     /// Subscriptions that could not begin because of the process's caps, in order.
     starved: VecDeque<u32>,
     in_flight: usize,
@@ -292,10 +303,16 @@ impl Engine {
             let Some(target) = subscription.target.clone() else { return };
             subscription.begin();
             self.in_flight += 1;
-            let slot = attempts::Slot::new(Arc::clone(&self.slots), u64::from(bytes));
-            let timeout = Duration::from_millis(subscription.plan.timeout_ms);
-            let events = Arc::clone(&self.storage.events);
-            attempts::spawn((id, seq), events, client.clone(), target, timeout, slot, self.reports.clone());
+            let attempt = attempts::Attempt {
+                id: (id, seq),
+                events: Arc::clone(&self.storage.events),
+                client: client.clone(),
+                target,
+                timeout: Duration::from_millis(subscription.plan.timeout_ms),
+                recorder: Arc::clone(&subscription.recorder),
+                slot: attempts::Slot::new(Arc::clone(&self.slots), u64::from(bytes)),
+            };
+            attempts::spawn(attempt, self.reports.clone());
         }
     }
 
@@ -422,7 +439,7 @@ async fn sleep_until(instant: Option<Instant>) {
 }
 
 /// Wall clock in Unix milliseconds; only for what outlives the process.
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 

@@ -10,7 +10,7 @@ use super::attempts::Report;
 use super::commit::Committer;
 use super::journal::{self, Stored};
 use super::subscription::Subscription;
-use super::{Engine, EngineError, Gauges, Served, Slots, Storage, now_ms};
+use super::{Engine, EngineError, Gauges, Process, Served, Storage, now_ms};
 use crate::dispatcher::egress::{ClientError, EgressClient};
 use crate::dispatcher::matcher::Matcher;
 use crate::dispatcher::targets::http::HttpTarget;
@@ -35,7 +35,7 @@ impl Engine {
     pub(super) async fn recover(
         storage: Storage,
         held: Held,
-        slots: Arc<Slots>,
+        process: Process,
         plan: Arc<InstancePlan>,
         reports: mpsc::Sender<Report>,
         gauges: Gauges,
@@ -60,7 +60,8 @@ impl Engine {
             cursor_tx,
             end,
             timers: BTreeSet::new(),
-            slots,
+            slots: process.slots,
+            metrics: process.metrics,
             starved: VecDeque::new(),
             in_flight: 0,
             reports,
@@ -135,7 +136,8 @@ impl Engine {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         self.by_identity.insert(plan.identity.clone(), id);
-        let mut subscription = Subscription::new(plan, target, *self.end.borrow());
+        let recorder = self.metrics.client(&plan.namespace, &plan.name);
+        let mut subscription = Subscription::new(plan, target, *self.end.borrow(), recorder);
         if let Some(stored) = stored {
             subscription.restore(stored);
             let (now, now_ms) = (Instant::now(), now_ms());

@@ -12,6 +12,7 @@ use crate::dispatcher::retry;
 use crate::dispatcher::snapshot::{Counters, Gauge, Health};
 use crate::dispatcher::targets::http::HttpTarget;
 use crate::log::{Delta, Seq};
+use crate::metrics::ClientRecorder;
 use crate::plan::model::SubscriptionPlan;
 
 /// Open deliveries (being tried or waiting for a retry) a subscription may have; what comes after waits in runs,
@@ -28,6 +29,7 @@ pub(super) struct Subscription {
     /// First position it may see: it was not there before.
     pub(super) start: Seq,
     pub(super) gauge: Arc<Gauge>,
+    pub(super) recorder: Arc<ClientRecorder>,
     pub(super) in_flight: u32,
     counters: Counters,
     health: Option<Health>,
@@ -77,12 +79,18 @@ pub(super) enum Next {
 }
 
 impl Subscription {
-    pub(super) fn new(plan: Arc<SubscriptionPlan>, target: Option<Arc<HttpTarget>>, start: Seq) -> Self {
+    pub(super) fn new(
+        plan: Arc<SubscriptionPlan>,
+        target: Option<Arc<HttpTarget>>,
+        start: Seq,
+        recorder: Arc<ClientRecorder>,
+    ) -> Self {
         Self {
             plan,
             target,
             start,
             gauge: Arc::default(),
+            recorder,
             in_flight: 0,
             counters: Counters::default(),
             health: None,
@@ -275,9 +283,11 @@ impl Subscription {
     /// Takes in what came of an attempt. `random` is uniform in `0.0..1.0`.
     pub(super) fn complete(&mut self, seq: Seq, outcome: Outcome, now_ms: u64, random: f64) -> Next {
         self.counters.attempts += 1;
+        let again = self.open.get(&seq).is_some_and(|open| open.record.attempts > 0);
+        self.counters.retried += u64::from(again);
         self.dirty = true;
         let failure = match outcome {
-            Outcome::Delivered => {
+            Outcome::Delivered(_) => {
                 self.counters.delivered += 1;
                 self.healthy(now_ms);
                 self.close(seq);

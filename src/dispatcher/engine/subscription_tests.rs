@@ -32,8 +32,12 @@ fn target() -> Option<Arc<HttpTarget>> {
     Some(Arc::new(HttpTarget::new(&plan, &[]).unwrap()))
 }
 
+fn recorder() -> Arc<ClientRecorder> {
+    crate::metrics::Metrics::new("").client("ai", "s")
+}
+
 fn with(plan: SubscriptionPlan) -> Subscription {
-    Subscription::new(Arc::new(plan), target(), 1)
+    Subscription::new(Arc::new(plan), target(), 1, recorder())
 }
 
 fn arrive(subscription: &mut Subscription, positions: impl IntoIterator<Item = Seq>) {
@@ -72,7 +76,7 @@ fn restart(
     }
     let (_, mut stored, unknown) = journal::read(committed.clone().into_iter().collect());
     assert_eq!(unknown, 0);
-    let mut restored = Subscription::new(Arc::clone(&subscription.plan), target(), 999);
+    let mut restored = Subscription::new(Arc::clone(&subscription.plan), target(), 999, recorder());
     restored.restore(stored.remove("ai/s").unwrap());
     restored
 }
@@ -82,7 +86,7 @@ fn concurrency_bounds_what_is_under_way() {
     let mut s = with(plan());
     arrive(&mut s, 1..=5);
     assert_eq!(begin_all(&mut s), [1, 2]);
-    assert_eq!(s.complete(1, Outcome::Delivered, 0, 0.5), Next::Nothing);
+    assert_eq!(s.complete(1, Outcome::Delivered(204), 0, 0.5), Next::Nothing);
     assert_eq!(begin_all(&mut s), [3]);
     assert_eq!(s.pending(), 4);
 }
@@ -133,7 +137,7 @@ fn suspended_events_wait_in_runs_and_are_delivered_in_order_on_resume() {
             break;
         }
         for seq in begun {
-            s.complete(seq, Outcome::Delivered, 0, 0.5);
+            s.complete(seq, Outcome::Delivered(204), 0, 0.5);
             order.push(seq);
         }
     }
@@ -155,7 +159,7 @@ fn everything_comes_back_after_a_restart() {
     let mut s = with(plan());
     arrive(&mut s, 1..=3);
     begin_all(&mut s);
-    s.complete(1, Outcome::Delivered, 0, 0.5);
+    s.complete(1, Outcome::Delivered(204), 0, 0.5);
     assert_eq!(s.complete(2, failure(), 7_000, 0.5), Next::Retry(Duration::from_millis(100)));
     let mut restored = restart(&mut s, &mut committed);
     assert_eq!(restored.start, 1);
@@ -170,7 +174,7 @@ fn everything_comes_back_after_a_restart() {
         Next::Retry(Duration::from_secs(1)),
         "attempts are kept"
     );
-    restored.complete(3, Outcome::Delivered, 0, 0.5);
+    restored.complete(3, Outcome::Delivered(204), 0, 0.5);
     let again = restart(&mut restored, &mut committed);
     assert_eq!(again.pending(), 1);
     assert_eq!(committed.len(), 2, "the record and one open delivery");
@@ -196,7 +200,7 @@ fn waiting_events_come_back_and_leave_no_trace_when_done() {
     s.replan(Arc::new(plan()), target());
     for _ in 0..10 {
         for seq in begin_all(&mut s) {
-            s.complete(seq, Outcome::Delivered, 0, 0.5);
+            s.complete(seq, Outcome::Delivered(204), 0, 0.5);
         }
         s = restart(&mut s, &mut committed);
     }
@@ -212,7 +216,7 @@ fn the_oldest_expire_by_bytes_and_by_age() {
     arrive(&mut s, 5..=15);
     assert_eq!(s.expire(20), 5, "1,000 bytes hold ten of 100; those under way are left alone");
     assert_eq!(s.open.keys().copied().collect::<Vec<_>>(), [1, 2, 8, 9, 10, 11, 12, 13, 14, 15]);
-    s.complete(1, Outcome::Delivered, 0, 0.5);
+    s.complete(1, Outcome::Delivered(204), 0, 0.5);
     s.complete(2, failure(), 0, 0.5);
     assert_eq!(s.expire(10_012), 5, "2 and what is older than ten seconds");
     assert_eq!(s.counters.expired, 10);

@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use super::auth::Signed;
 use super::body::Share;
 use super::content::{Encoding, Shape};
-use super::{IntakeInstance, IntakeLimits, MAX_EVENT, MAX_EVENTS, inflate, percent};
+use super::{IntakeInstance, IntakeLimits, MAX_EVENT, MAX_EVENTS, inflate};
 use crate::dispatcher::problem::{EventError, Problem};
 use crate::event::{EnvelopeError, Event, cloud_events, digest, split_batch};
 use crate::log::{MAX_PAYLOAD, NewRecord};
@@ -154,7 +154,7 @@ fn refused(error: EnvelopeError) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, sentence(&error.detail))
 }
 
-/// Reads `ce-` headers (CloudEvents HTTP binding 1.0, section 3.1.3): names without the prefix, values decoded.
+/// The `ce-` headers (CloudEvents HTTP binding 1.0, section 3.1.3): names without the prefix, values as received.
 fn attributes(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
     let mut attributes = Vec::new();
     for name in headers.keys() {
@@ -163,25 +163,12 @@ fn attributes(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(bad_header(format!("the header ce-{short} is sent more than once")));
         };
-        let Ok(value) = String::from_utf8(percent::decode(&unquote(value.as_bytes()))) else {
-            return Err(bad_header(format!("the header ce-{short} is not percent-encoded UTF-8")));
+        let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
+            return Err(bad_header(format!("the header ce-{short} is not UTF-8; percent-encode its value")));
         };
-        attributes.push((short.to_owned(), value));
+        attributes.push((short.to_owned(), value.to_owned()));
     }
     Ok(attributes)
-}
-
-/// Takes off the quotes and escapes of a quoted string (RFC 9110, section 5.6.4).
-fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
-    let Some(inner) = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")) else {
-        return Cow::Borrowed(value);
-    };
-    let mut escaped = false;
-    let kept = inner.iter().copied().filter(|byte| {
-        escaped = *byte == b'\\' && !escaped;
-        !escaped
-    });
-    Cow::Owned(kept.collect())
 }
 
 fn bad_header(detail: String) -> Refusal {

@@ -113,12 +113,12 @@ fn unavailable(error: LogError) -> Problem {
             RETRY_NO_ROOM,
             "The disk of the event log is full; free some space, then send it again.",
         ),
+        LogError::TooLarge { .. } => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "An event is larger than what the event log takes; send smaller events.",
+        ),
         LogError::Busy => {
             Problem::unavailable(RETRY_BUSY, "Too many events are waiting to be written; send it again.")
-        }
-        // Cannot be: events are bounded well below what a record takes.
-        LogError::TooLarge { .. } => {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "The event is larger than the event log takes.")
         }
         LogError::Corrupt { .. } | LogError::Fatal(_) => Problem::unavailable(
             RETRY_NO_ROOM,

@@ -1,3 +1,5 @@
+//! Unit tests of `envelope`.
+
 use super::*;
 
 fn parse(json: &str) -> Result<Event, EnvelopeError> {

@@ -1,13 +1,11 @@
 //! An event's JSON, read level by level and only where a filter looks, each level at most once.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::OnceLock;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::event::text::Text;
+use crate::event::raw::{Members, Text};
 
 /// An event's JSON, parsed at most once, whatever number of filters look at it.
 #[derive(Debug)]
@@ -78,7 +76,9 @@ impl<'a> Node<'a> {
 /// Reads one level. What cannot be read is null: the intake has refused it long before.
 fn parse(raw: &str) -> Json<'_> {
     match raw.as_bytes().first() {
-        Some(b'{') => serde_json::from_str(raw).map(|Members(members)| Json::Object(members)),
+        Some(b'{') => serde_json::from_str(raw).map(|Members(members)| {
+            Json::Object(members.into_iter().map(|(key, value)| (key, Node::new(value.get()))).collect())
+        }),
         Some(b'[') => serde_json::from_str(raw).map(|items: Vec<&RawValue>| {
             Json::List(items.into_iter().map(|item| Node::new(item.get())).collect())
         }),
@@ -95,27 +95,5 @@ fn number(raw: &str) -> Json<'_> {
     match raw.parse() {
         Ok(int) => Json::Int(int),
         Err(_) => raw.parse().map_or(Json::Null, Json::Double),
-    }
-}
-
-struct Members<'a>(Vec<(Cow<'a, str>, Node<'a>)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(16);
-                while let Some((Text(key), value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-                    members.push((key, Node::new(value.get())));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(MembersVisitor)
     }
 }

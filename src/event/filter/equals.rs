@@ -106,11 +106,12 @@ impl Decimal {
         if significant.is_empty() {
             return Some(Self { negative: false, digits: String::new(), exponent: 0 });
         }
-        let leading = (digits.len() - significant.len()) as i64;
+        let leading = i64::try_from(digits.len() - significant.len()).ok()?;
+        let whole = i64::try_from(whole.len()).ok()?;
         Some(Self {
             negative,
             digits: significant.trim_end_matches('0').to_owned(),
-            exponent: exponent.checked_add(whole.len() as i64)?.checked_sub(leading)?,
+            exponent: exponent.checked_add(whole)?.checked_sub(leading)?,
         })
     }
 }

@@ -1,3 +1,5 @@
+//! Unit tests of `filter`.
+
 use super::*;
 
 const EVENT: &[u8] = br#"{"id":"1","actor":null,"data":{"endpoint":"openAI","isCreatedByUser":false,"n":1e3,"text":"1000",

@@ -74,7 +74,6 @@ impl Writer {
             }
             // Those who wait have been told.
             let _ = self.flush();
-            self.count_ids();
         }
         self.mark();
     }
@@ -246,6 +245,7 @@ impl Writer {
             return written;
         }
         self.publish();
+        self.count_ids();
         for (reply, verdicts) in self.group.replies.drain(..) {
             let _ = reply.send(Ok(verdicts));
         }

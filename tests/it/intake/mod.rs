@@ -1,7 +1,5 @@
 //! Intake over real sockets: what it takes, what it refuses and how, and what a hostile sender gets.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking")]
-
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -11,7 +9,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use chathooks::dispatcher::http_server::{ServerLimits, serve};
 use chathooks::dispatcher::intake::{IntakeInstance, IntakeLimits, IntakeState, IntakeTable, router};
 use chathooks::event::Event;
-use chathooks::log::{Appended, BatchMode, Entry, EventLog, LogError, NewRecord, Page, Seq, Usage};
+use chathooks::log::memory::MemoryLog;
+use chathooks::log::{
+    Appended, BatchMode, DedupLimits, Entry, EventLog, LogError, NewRecord, Page, Seq, Usage,
+};
 use chathooks::metrics::Metrics;
 use chathooks::plan::model::{IntakePlan, Sensitive};
 use futures::FutureExt as _;
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 
 mod auth;
 mod bodies;
+mod cloud_events;
 mod hostile;
 mod instances;
 mod server;
@@ -31,43 +33,22 @@ mod takes;
 /// What intake's clock says, in Unix seconds.
 pub(crate) const NOW: i64 = 1_795_000_000;
 
-/// A log in memory that can be told to refuse.
-#[derive(Default)]
+/// The log in memory, which can be told to refuse.
 pub(crate) struct FakeLog {
-    pub(crate) records: Mutex<Vec<NewRecord>>,
+    inner: MemoryLog,
     pub(crate) refuse: Mutex<Option<fn() -> LogError>>,
 }
 
 impl FakeLog {
-    /// The events appended, in order.
-    pub(crate) fn events(&self) -> Vec<Event> {
-        let records = self.records.lock().unwrap();
-        records.iter().map(|record| Event::from_record(record.payload.clone()).unwrap()).collect()
+    fn new() -> Self {
+        let inner = MemoryLog::new(1 << 30, DedupLimits::default(), Arc::new(|| NOW as u64 * 1000));
+        Self { inner, refuse: Mutex::default() }
     }
 
-    fn offer(&self, batch: Vec<NewRecord>, mode: BatchMode) -> Result<Vec<Appended>, LogError> {
-        if let Some(error) = *self.refuse.lock().unwrap() {
-            return Err(error());
-        }
-        let mut records = self.records.lock().unwrap();
-        let mut known: HashMap<_, _> = records.iter().map(|r| (r.key, r.body_hash)).collect();
-        let mut fresh = Vec::new();
-        let mut verdicts = Vec::new();
-        for record in batch {
-            verdicts.push(match known.get(&record.key) {
-                Some(hash) if *hash == record.body_hash => Appended::Duplicate,
-                Some(_) => Appended::Conflict,
-                None => {
-                    known.insert(record.key, record.body_hash);
-                    fresh.push(record);
-                    Appended::Accepted((records.len() + fresh.len()) as Seq)
-                }
-            });
-        }
-        if mode == BatchMode::Partial || !verdicts.contains(&Appended::Conflict) {
-            records.append(&mut fresh);
-        }
-        Ok(verdicts)
+    /// The events appended, in order.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        let page = self.inner.read_from(1, usize::MAX, usize::MAX).now_or_never().unwrap().unwrap();
+        page.entries.into_iter().map(|entry| Event::from_record(entry.payload).unwrap()).collect()
     }
 }
 
@@ -77,25 +58,30 @@ impl EventLog for FakeLog {
         batch: Vec<NewRecord>,
         mode: BatchMode,
     ) -> BoxFuture<'_, Result<Vec<Appended>, LogError>> {
-        async move { self.offer(batch, mode) }.boxed()
+        match *self.refuse.lock().unwrap() {
+            Some(error) => async move { Err(error()) }.boxed(),
+            None => self.inner.append(batch, mode),
+        }
     }
 
-    fn read_from(&self, _: Seq, _: usize, _: usize) -> BoxFuture<'_, Result<Page, LogError>> {
-        async { Ok(Page::default()) }.boxed()
+    fn read_from(&self, from: Seq, records: usize, bytes: usize) -> BoxFuture<'_, Result<Page, LogError>> {
+        self.inner.read_from(from, records, bytes)
     }
 
-    fn get(&self, _: Seq) -> BoxFuture<'_, Result<Option<Entry>, LogError>> {
-        async { Ok(None) }.boxed()
+    fn get(&self, seq: Seq) -> BoxFuture<'_, Result<Option<Entry>, LogError>> {
+        self.inner.get(seq)
     }
 
-    fn release(&self, _: Seq, _: Vec<Seq>) {}
+    fn release(&self, below: Seq, keep: Vec<Seq>) {
+        self.inner.release(below, keep);
+    }
 
     fn end(&self) -> watch::Receiver<Seq> {
-        watch::channel(1).1
+        self.inner.end()
     }
 
     fn usage(&self) -> Usage {
-        Usage::default()
+        self.inner.usage()
     }
 }
 
@@ -134,7 +120,7 @@ impl Intake {
     }
 
     pub(crate) async fn with(now: i64, limits: IntakeLimits, server: ServerLimits) -> Self {
-        let log = Arc::new(FakeLog::default());
+        let log = Arc::new(FakeLog::new());
         let (table, receiver) = watch::channel(Arc::new(vec![Arc::new(instance("ai", "chat", &log))]));
         let metrics = Arc::new(Metrics::new(""));
         let clock = Arc::new(move || UNIX_EPOCH + Duration::from_secs(now as u64));

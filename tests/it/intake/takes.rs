@@ -178,9 +178,9 @@ async fn what_came_in_is_counted() {
     intake.send(&Request::post("/nothing/secret-token")).await;
     let text = intake.metrics.encode().unwrap();
     for line in [
-        r#"chathooks_intake_events_total{namespace="ai",instance="chat",result="accepted"} 1"#,
-        r#"chathooks_intake_events_total{namespace="ai",instance="chat",result="duplicate"} 1"#,
-        r#"chathooks_intake_events_total{namespace="ai",instance="chat",result="refused"} 2"#,
+        r#"chathooks_intake_events_total{namespace="ai",chat_instance="chat",result="accepted"} 1"#,
+        r#"chathooks_intake_events_total{namespace="ai",chat_instance="chat",result="duplicate"} 1"#,
+        r#"chathooks_intake_events_total{namespace="ai",chat_instance="chat",result="refused"} 2"#,
         r#"http_server_request_duration_seconds_count{http_request_method="POST",http_route="/v1/events",http_response_status_code="202"} 2"#,
         r#"http_server_request_duration_seconds_count{http_request_method="POST",http_route="/v1/events/{token}",http_response_status_code="401"} 1"#,
         r#"http_server_request_duration_seconds_count{http_request_method="POST",http_route="",http_response_status_code="404"} 1"#,

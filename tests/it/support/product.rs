@@ -1,7 +1,7 @@
 //! The real binary, `chathooks standalone`, on a folder of its own.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -143,10 +143,6 @@ impl Product {
         self.process.take().unwrap().kill().await.unwrap();
     }
 
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().unwrap().id().unwrap()
-    }
-
     /// SIGTERM; returns the exit code.
     pub async fn terminate(&mut self) -> Option<i32> {
         let mut process = self.process.take().unwrap();
@@ -210,9 +206,4 @@ impl Product {
         })
         .await;
     }
-}
-
-/// Whether a path exists below a folder, for tests that look at what was written.
-pub fn exists(folder: &Path, relative: &str) -> bool {
-    folder.join(relative).exists()
 }

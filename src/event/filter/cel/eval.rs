@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::cmp::Ordering;
 
+use super::operate::{calculate, negate, order};
 use super::tree::{Operator, Quantifier, TextTest, Tree};
-use super::value::Value;
+use super::value::{Order, Value};
 use crate::event::filter::document::{Document, Node};
 
 /// Most elements of a list that `exists`, `exists_one`, `all` or `filter` looks at.
@@ -36,16 +37,17 @@ pub(super) fn holds(tree: &Tree, document: &Document<'_>) -> Result<bool, String
     }
 }
 
-enum Fault {
+/// Why there is no value.
+pub(super) enum Fault {
     /// Another operand of `&&` or `||` may still decide.
     Failed(String),
     /// Nothing may go on.
     Exhausted,
 }
 
-type Outcome<'d, 'j> = Result<Value<'d, 'j>, Fault>;
+pub(super) type Outcome<'d, 'j> = Result<Value<'d, 'j>, Fault>;
 
-fn failed<T>(sentence: impl Into<String>) -> Result<T, Fault> {
+pub(super) fn failed<T>(sentence: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Failed(sentence.into()))
 }
 
@@ -88,7 +90,7 @@ impl<'d, 'j> Run<'d, 'j> {
                 items.iter().map(|item| self.eval(item, element)).collect::<Result<_, _>>().map(Value::List)
             }
             Tree::Not(of) => Ok(Value::Bool(!self.condition(of, element)?)),
-            Tree::Negate(of) => self.negate(of, element),
+            Tree::Negate(of) => negate(&self.eval(of, element)?),
             Tree::And(left, right) => self.decide(left, right, false, element),
             Tree::Or(left, right) => self.decide(left, right, true, element),
             Tree::Choice { when, then, otherwise } => {
@@ -206,16 +208,6 @@ impl<'d, 'j> Run<'d, 'j> {
         if right == decisive { Ok(Value::Bool(decisive)) } else { left.map(Value::Bool) }
     }
 
-    fn negate(&self, of: &'d Tree, element: Option<&Value<'d, 'j>>) -> Outcome<'d, 'j> {
-        match self.eval(of, element)? {
-            Value::Int(value) => {
-                value.checked_neg().map_or_else(|| failed(overflow("-")), |v| Ok(Value::Int(v)))
-            }
-            Value::Double(value) => Ok(Value::Double(-value)),
-            other => failed(format!("`-` cannot be applied to {}", other.what())),
-        }
-    }
-
     fn binary(&self, operator: Operator, left: Value<'d, 'j>, right: &Value<'d, 'j>) -> Outcome<'d, 'j> {
         match operator {
             Operator::Equal => self.equal(&left, right).map(Value::Bool),
@@ -252,11 +244,13 @@ impl<'d, 'j> Run<'d, 'j> {
     /// By value; values of different types are unequal, numbers compare across theirs.
     fn equal(&self, left: &Value<'d, 'j>, right: &Value<'d, 'j>) -> Result<bool, Fault> {
         self.spend(1)?;
-        if let Some(order) = left.order(right) {
-            if let Value::Text(text) = left {
-                self.spend(text.len() / BYTES_A_STEP)?;
-            }
-            return Ok(order == Some(Ordering::Equal));
+        if let Value::Text(text) = left {
+            self.spend(text.len() / BYTES_A_STEP)?;
+        }
+        match left.order(right) {
+            Order::Is(order) => return Ok(order == Ordering::Equal),
+            Order::Unordered => return Ok(false),
+            Order::OfDifferentTypes => {}
         }
         if let (Some(left), Some(right_members)) = (left.members(), right.members()) {
             if left.len() != right_members.len() {
@@ -325,7 +319,7 @@ impl<'d, 'j> Run<'d, 'j> {
             other => other.list_len().or_else(|| other.members().map(<[_]>::len)),
         };
         match size {
-            Some(size) => Ok(Value::Int(size as i64)),
+            Some(size) => Ok(Value::Int(i64::try_from(size).unwrap_or(i64::MAX))),
             None => failed(format!(
                 "`size` measures strings, lists and objects, and this event has {} there",
                 of.what()
@@ -422,66 +416,5 @@ impl<'d, 'j> Run<'d, 'j> {
             }
         }
         fault.map_or(Ok(Value::Bool(!decisive)), Err)
-    }
-}
-
-fn overflow(symbol: &str) -> String {
-    format!("`{symbol}` gives a number that does not fit into 64 bits on this event")
-}
-
-fn order<'d, 'j>(
-    operator: Operator,
-    left: &Value<'d, 'j>,
-    right: &Value<'d, 'j>,
-    holds: impl Fn(Ordering) -> bool,
-) -> Outcome<'d, 'j> {
-    match left.order(right) {
-        Some(order) => Ok(Value::Bool(order.is_some_and(holds))),
-        None => {
-            failed(format!("`{}` cannot compare {} with {}", operator.symbol(), left.what(), right.what()))
-        }
-    }
-}
-
-/// Arithmetic within one type: CEL converts no numbers by itself.
-fn calculate<'d, 'j>(operator: Operator, left: &Value<'d, 'j>, right: &Value<'d, 'j>) -> Outcome<'d, 'j> {
-    let symbol = operator.symbol();
-    match (left, right) {
-        (Value::Int(_), Value::Int(0)) | (Value::Uint(_), Value::Uint(0))
-            if matches!(operator, Operator::Divide | Operator::Modulo) =>
-        {
-            failed(format!("`{symbol}` divides by zero on this event"))
-        }
-        (Value::Int(left), Value::Int(right)) => match operator {
-            Operator::Add => left.checked_add(*right),
-            Operator::Subtract => left.checked_sub(*right),
-            Operator::Multiply => left.checked_mul(*right),
-            Operator::Divide => left.checked_div(*right),
-            _ => left.checked_rem(*right),
-        }
-        .map_or_else(|| failed(overflow(symbol)), |value| Ok(Value::Int(value))),
-        (Value::Uint(left), Value::Uint(right)) => match operator {
-            Operator::Add => left.checked_add(*right),
-            Operator::Subtract => left.checked_sub(*right),
-            Operator::Multiply => left.checked_mul(*right),
-            Operator::Divide => left.checked_div(*right),
-            _ => left.checked_rem(*right),
-        }
-        .map_or_else(|| failed(overflow(symbol)), |value| Ok(Value::Uint(value))),
-        (Value::Double(left), Value::Double(right)) if operator != Operator::Modulo => {
-            Ok(Value::Double(match operator {
-                Operator::Add => left + right,
-                Operator::Subtract => left - right,
-                Operator::Multiply => left * right,
-                _ => left / right,
-            }))
-        }
-        (Value::Int(_) | Value::Uint(_), Value::Double(_))
-        | (Value::Double(_), Value::Int(_) | Value::Uint(_)) => failed(format!(
-            "`{symbol}` has an integer on one side and a decimal number on the other; write `2.0` for 2"
-        )),
-        (left, right) => {
-            failed(format!("`{symbol}` cannot be applied to {} and {}", left.what(), right.what()))
-        }
     }
 }

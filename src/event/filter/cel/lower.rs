@@ -14,9 +14,6 @@ const MAX_LIST: usize = 256;
 /// Memory of one compiled regular expression, in bytes; again as much for its cache.
 const MAX_REGEX: usize = 256 * 1024;
 
-/// The name under which the parser's macros keep their result; nobody can write it.
-const RESULT: &str = "@result";
-
 /// Checks and translates; the error is a sentence that says what to write instead.
 pub(super) fn lower(expression: &IdedExpr) -> Result<Tree, String> {
     tree(&expression.expr, None)
@@ -157,16 +154,16 @@ fn regex(pattern: &Expr) -> Result<Regex, String> {
             .to_owned());
     };
     let built = RegexBuilder::new(pattern.inner()).size_limit(MAX_REGEX).dfa_size_limit(MAX_REGEX).build();
-    built.map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => format!(
-            "the regular expression `{}` needs too much memory; write smaller repetitions",
-            pattern.inner()
-        ),
-        _ => {
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("the regular expression `{}` is not valid (RE2 syntax): {reason}", pattern.inner())
+    built.map_err(|error| {
+        let pattern = pattern.inner();
+        if matches!(error, regex::Error::CompiledTooBig(_)) {
+            return format!(
+                "the regular expression `{pattern}` needs too much memory; write smaller repetitions"
+            );
         }
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        format!("the regular expression `{pattern}` is not valid (RE2 syntax): {reason}")
     })
 }
 
@@ -204,18 +201,17 @@ fn quantifier(comprehension: &ComprehensionExpr) -> Option<(Quantifier, &IdedExp
     match (step.func_name.as_str(), step.args.as_slice()) {
         (operators::LOGICAL_OR, [_, body]) => Some((Quantifier::Exists, body)),
         (operators::LOGICAL_AND, [_, body]) => Some((Quantifier::All, body)),
-        (operators::CONDITIONAL, [body, then, _]) => match &then.expr {
-            Expr::Call(add) => match add.args.as_slice() {
+        (operators::CONDITIONAL, [body, IdedExpr { expr: Expr::Call(then), .. }, _]) => {
+            match then.args.as_slice() {
                 [_, IdedExpr { expr: Expr::Literal(_), .. }] => Some((Quantifier::ExistsOne, body)),
-                [IdedExpr { expr: Expr::Ident(result), .. }, IdedExpr { expr: Expr::List(kept), .. }]
-                    if result == RESULT && keeps_the_element(kept, &comprehension.iter_var) =>
+                [_, IdedExpr { expr: Expr::List(kept), .. }]
+                    if keeps_the_element(kept, &comprehension.iter_var) =>
                 {
                     Some((Quantifier::Filter, body))
                 }
                 _ => None,
-            },
-            _ => None,
-        },
+            }
+        }
         _ => None,
     }
 }

@@ -7,6 +7,7 @@
 mod eval;
 mod hints;
 mod lower;
+mod operate;
 mod scan;
 mod tree;
 mod value;

@@ -1,3 +1,5 @@
+//! Unit tests of `cel`.
+
 use proptest::prelude::*;
 
 use super::*;

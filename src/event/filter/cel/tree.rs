@@ -129,20 +129,26 @@ impl TextTest {
 impl Tree {
     pub(super) fn kind(&self) -> Kind {
         match self {
-            Self::Bool(_) | Self::Has { .. } | Self::Not(_) | Self::And(..) | Self::Or(..) => Kind::Bool,
-            Self::TextTest(..) | Self::Matches(..) => Kind::Bool,
+            Self::Bool(_)
+            | Self::Has { .. }
+            | Self::Not(_)
+            | Self::And(..)
+            | Self::Or(..)
+            | Self::TextTest(..)
+            | Self::Matches(..)
+            | Self::Each {
+                quantifier: Quantifier::Exists | Quantifier::ExistsOne | Quantifier::All, ..
+            } => Kind::Bool,
             Self::Null => Kind::Other("null"),
             Self::Int(_) | Self::Uint(_) | Self::Double(_) | Self::Negate(_) | Self::Size(_) => {
                 Kind::Other("a number")
             }
             Self::Text(_) => Kind::Other("a string"),
-            Self::List(_) => Kind::Other("a list"),
+            Self::List(_) | Self::Each { quantifier: Quantifier::Filter, .. } => Kind::Other("a list"),
             Self::Event => Kind::Other("the whole event"),
             Self::Variable(_) | Self::Select { .. } | Self::Index { .. } => Kind::Unknown,
             Self::Binary(operator, ..) if operator.is_test() => Kind::Bool,
             Self::Binary(..) => Kind::Other("a number or a string"),
-            Self::Each { quantifier: Quantifier::Filter, .. } => Kind::Other("a list"),
-            Self::Each { .. } => Kind::Bool,
             Self::Choice { then, otherwise, .. } => match (then.kind(), otherwise.kind()) {
                 (Kind::Other(what), _) | (_, Kind::Other(what)) => Kind::Other(what),
                 (Kind::Bool, Kind::Bool) => Kind::Bool,

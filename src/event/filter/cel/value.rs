@@ -90,17 +90,25 @@ impl<'d, 'j> Value<'d, 'j> {
 
     /// Order of two numbers by value, whatever their types, of two strings, or of false and true.
     ///
-    /// `None` for other pairs, `Some(None)` if one is not a number (NaN).
-    pub(super) fn order(&self, other: &Self) -> Option<Option<Ordering>> {
+    pub(super) fn order(&self, other: &Self) -> Order {
         if let (Some(left), Some(right)) = (self.number(), other.number()) {
-            return Some(left.order(right));
+            return left.order(right).map_or(Order::Unordered, Order::Is);
         }
         match (self, other) {
-            (Self::Text(left), Self::Text(right)) => Some(Some(left.cmp(right))),
-            (Self::Bool(left), Self::Bool(right)) => Some(Some(left.cmp(right))),
-            _ => None,
+            (Self::Text(left), Self::Text(right)) => Order::Is(left.cmp(right)),
+            (Self::Bool(left), Self::Bool(right)) => Order::Is(left.cmp(right)),
+            _ => Order::OfDifferentTypes,
         }
     }
+}
+
+/// What a comparison of two values finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Is(Ordering),
+    /// One of the numbers is not a number.
+    Unordered,
+    OfDifferentTypes,
 }
 
 #[derive(Clone, Copy)]
@@ -136,17 +144,17 @@ mod tests {
 
     #[test]
     fn orders_numbers_by_value() {
-        let order = |a: Value<'static, 'static>, b| a.order(&b).flatten();
-        assert_eq!(order(Value::Int(1), Value::Double(1.0)), Some(Ordering::Equal));
-        assert_eq!(order(Value::Int(-1), Value::Double(-1.5)), Some(Ordering::Greater));
-        assert_eq!(order(Value::Double(1.5), Value::Uint(2)), Some(Ordering::Less));
+        let order = |a: Value<'static, 'static>, b| a.order(&b);
+        assert_eq!(order(Value::Int(1), Value::Double(1.0)), Order::Is(Ordering::Equal));
+        assert_eq!(order(Value::Int(-1), Value::Double(-1.5)), Order::Is(Ordering::Greater));
+        assert_eq!(order(Value::Double(1.5), Value::Uint(2)), Order::Is(Ordering::Less));
         assert_eq!(
             order(Value::Int(9_007_199_254_740_993), Value::Double(9_007_199_254_740_992.0)),
-            Some(Ordering::Greater)
+            Order::Is(Ordering::Greater)
         );
-        assert_eq!(order(Value::Uint(u64::MAX), Value::Int(-1)), Some(Ordering::Greater));
-        assert_eq!(order(Value::Int(i64::MAX), Value::Double(f64::INFINITY)), Some(Ordering::Less));
-        assert_eq!(order(Value::Int(1), Value::Double(f64::NAN)), None);
-        assert!(Value::Int(1).order(&Value::Text("1".into())).is_none());
+        assert_eq!(order(Value::Uint(u64::MAX), Value::Int(-1)), Order::Is(Ordering::Greater));
+        assert_eq!(order(Value::Int(i64::MAX), Value::Double(f64::INFINITY)), Order::Is(Ordering::Less));
+        assert_eq!(order(Value::Int(1), Value::Double(f64::NAN)), Order::Unordered);
+        assert_eq!(order(Value::Int(1), Value::Text("1".into())), Order::OfDifferentTypes);
     }
 }
