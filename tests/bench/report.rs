@@ -135,7 +135,7 @@ fn note(text: &mut String, comparison: &Comparison) {
     if comparison.discarded > 0 {
         let _ = write!(
             text,
-            "; {} pairs measured again because nginx strayed by more than 10 %",
+            "; pairs measured again because nginx strayed by more than 10 %: {}",
             comparison.discarded
         );
     }
