@@ -45,7 +45,7 @@ impl fmt::Display for Place {
             write!(f, ":{}", self.line)?;
         }
         match (self.document, self.item) {
-            (0, _) => Ok(()),
+            (0, _) | (1, None) => Ok(()),
             (document, None) => write!(f, " (document {document})"),
             (document, Some(item)) => write!(f, " (document {document}, item {item})"),
         }
@@ -328,7 +328,7 @@ mod tests {
             folder.files(),
             [FileReport {
                 path: "b/c.yaml".to_owned(),
-                error: "document 2 (line 7): Secret default/s is also in a.yaml:2 (document 1), which counts; remove one of the two"
+                error: "document 2 (line 7): Secret default/s is also in a.yaml:2, which counts; remove one of the two"
                     .to_owned(),
             }]
         );
@@ -369,7 +369,7 @@ mod tests {
         assert_eq!((value("s"), value("t")), (b"one".to_vec(), b"mounted".to_vec()));
         assert_eq!(
             folder.files()[0].error,
-            "Secret default/s is also in a.yaml:2 (document 1), which counts; remove one of the two"
+            "Secret default/s is also in a.yaml:2, which counts; remove one of the two"
         );
     }
 }

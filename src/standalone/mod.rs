@@ -7,7 +7,6 @@ mod changes;
 pub mod data_dir;
 pub mod directory;
 pub mod folder;
-mod gauges;
 pub mod generations;
 pub mod manifest;
 pub mod secret;

@@ -14,7 +14,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use super::data_dir::{DataDir, DataDirError};
 use super::directory::Directory;
 use super::folder::{FileReport, Folder};
-use super::gauges::Gauges;
 use super::status::Board;
 use super::store::Patience;
 use super::{changes, watch as watching};
@@ -117,7 +116,8 @@ pub async fn serve(
     let data_dir = Arc::new(DataDir::open(&options.data_dir)?);
     let dispatcher = Arc::new(Dispatcher::new(dispatcher::Options { data_dir: data_dir.path().to_owned() }));
     let metrics = Arc::new(Metrics::new(&options.revision));
-    metrics.set_snapshot(Arc::new(Gauges(Arc::clone(&dispatcher))));
+    let measured = Arc::clone(&dispatcher);
+    metrics.set_snapshot(Arc::new(move || measured.snapshot()));
 
     let mut directory = Directory::new(options.directory, options.secrets_dir);
     directory.look(Patience::AtOnce);
