@@ -114,8 +114,11 @@ pub async fn serve(
     let intake = bind(options.listen, "--listen").await?;
     let admin = bind(options.admin_listen, "--admin-listen").await?;
     let data_dir = Arc::new(DataDir::open(&options.data_dir)?);
-    let dispatcher = Arc::new(Dispatcher::new(dispatcher::Options { data_dir: data_dir.path().to_owned() }));
     let metrics = Arc::new(Metrics::new(&options.revision));
+    let dispatcher = Arc::new(Dispatcher::new(dispatcher::Options {
+        data_dir: data_dir.path().to_owned(),
+        metrics: Arc::clone(&metrics),
+    }));
     let measured = Arc::clone(&dispatcher);
     metrics.set_snapshot(Arc::new(move || measured.snapshot()));
 
