@@ -10,13 +10,13 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CARGO ?= cargo
 # Tools that are built or installed once and shared by all clones.
-CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/chathooks
+export CHATHOOKS_CACHE ?= $(HOME)/.cache/chathooks
 # The newest that the toolchain of rust-toolchain.toml builds.
 CARGO_DENY_VERSION := 0.20.2
-CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+CARGO_DENY := $(CHATHOOKS_CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 ADVISORIES := https://github.com/RustSec/advisory-db
 
-PREPARE := CACHE='$(CACHE)' tests/scripts/prepare.sh
+PREPARE := tests/scripts/prepare.sh
 
 .PHONY: help
 help: ## print this
@@ -55,7 +55,7 @@ lint-dependencies: $(CARGO_DENY) # bans, licences and sources; advisories where 
 $(CARGO_DENY):
 	@echo '== building cargo-deny $(CARGO_DENY_VERSION), once for all clones; this takes some minutes'
 	@env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
-	  $(CARGO) install --quiet --locked --root '$(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)' cargo-deny@$(CARGO_DENY_VERSION)
+	  $(CARGO) install --quiet --locked --root '$(CHATHOOKS_CACHE)/cargo-deny-$(CARGO_DENY_VERSION)' cargo-deny@$(CARGO_DENY_VERSION)
 
 .PHONY: generate
 generate: ## write crds/ from the Rust types

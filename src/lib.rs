@@ -11,3 +11,5 @@ pub mod log;
 pub mod metrics;
 pub mod plan;
 pub mod standalone;
+pub mod telemetry;
+pub mod yaml;

@@ -17,6 +17,8 @@ pub const READY: &str = "Ready";
 pub const RECONCILING: &str = "Reconciling";
 /// Present and true while only a change of the spec can help; kstatus reads it as "failed".
 pub const STALLED: &str = "Stalled";
+/// ChatInstance: the platform answers and lets chathooks do its work.
+pub const REACHABLE: &str = "Reachable";
 /// ChatInstance: events can be posted.
 pub const INTAKE_READY: &str = "IntakeReady";
 /// ChatInstance: a dispatcher is running.
@@ -64,6 +66,9 @@ pub mod reason {
     pub const PAUSED: &str = "Paused";
     /// Ready is true.
     pub const READY: &str = "Ready";
+
+    /// Reachable is unknown: nothing here needs to speak to the platform.
+    pub const NOT_PROBED: &str = "NotProbed";
 
     /// IntakeReady is true: events are taken.
     pub const LISTENING: &str = "Listening";

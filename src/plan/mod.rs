@@ -85,6 +85,9 @@ pub struct Finding {
     pub reason: String,
     /// A sentence; empty when all is well.
     pub message: String,
+    /// Every problem by itself: its reason and its sentence.
+    #[serde(skip)]
+    pub problems: Vec<(String, String)>,
 }
 
 /// What `compile` says of one object.

@@ -55,5 +55,9 @@ fn finding(problems: &[(&'static str, String)], fine: &str) -> Finding {
         status: problems.is_empty(),
         reason: problems.first().map_or(fine, |(reason, _)| reason).into(),
         message: sentences.join("\n"),
+        problems: problems
+            .iter()
+            .map(|(reason, sentence)| ((*reason).to_owned(), sentence.clone()))
+            .collect(),
     }
 }

@@ -101,6 +101,7 @@ async fn pair(
     let chathooks = bench.start_chathooks(shape.fan_out).await?;
     let product = run::measure(chathooks.target(), receiver, &shape, load).await?;
     chathooks.stop().await?;
+    bench.drop_data()?;
     eprintln!("  chathooks  {product}");
     Ok((reference, Some(product)))
 }

@@ -91,18 +91,23 @@ impl Report {
 }
 
 fn row(text: &mut String, shape: &str, system: &str, figures: &Figures, ratio: Option<f64>) {
-    let ratio = ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
+    let dash = || "–".to_owned();
+    let ratio = ratio.map_or_else(dash, |ratio| format!("{ratio:.2}"));
+    // The rig alone has no process of its own.
+    let (cpu, memory) = if figures.memory > 0.0 {
+        (format!("{:.3}", figures.cpu_per_thousand), format!("{:.0}", figures.memory))
+    } else {
+        (dash(), dash())
+    };
     let _ = writeln!(
         text,
-        "| {shape} | {system} | {} | {} | {ratio} | {:.2} / {:.2} | {:.2} / {:.2} | {:.3} | {:.0} | {} | {} |",
+        "| {shape} | {system} | {} | {} | {ratio} | {:.2} / {:.2} | {:.2} / {:.2} | {cpu} | {memory} | {} | {} |",
         thousands(figures.accepted_per_second),
         thousands(figures.delivered_per_second),
         figures.accept_p50,
         figures.accept_p99,
         figures.deliver_p50,
         figures.deliver_p99,
-        figures.cpu_per_thousand,
-        figures.memory,
         figures.lost,
         figures.duplicates
     );
@@ -130,7 +135,7 @@ fn note(text: &mut String, comparison: &Comparison) {
     if comparison.discarded > 0 {
         let _ = write!(
             text,
-            "; {} pairs measured again because nginx strayed by more than 10 %",
+            "; pairs measured again because nginx strayed by more than 10 %: {}",
             comparison.discarded
         );
     }

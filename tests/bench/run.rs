@@ -30,10 +30,12 @@ pub(crate) async fn measure(
     shape: &Shape,
     span: Duration,
 ) -> Result<Figures> {
-    drive(target, receiver, shape, WARM_UP).await?;
+    let warm_up = drive(target, receiver, shape, WARM_UP).await?;
     let before = target.usage()?;
     let ledger = drive(target, receiver, shape, span).await?;
-    Ok(Figures::of(&ledger, target.usage()?.since(before)))
+    let mut figures = Figures::of(&ledger, target.usage()?.since(before));
+    figures.lost += warm_up.missing();
+    Ok(figures)
 }
 
 async fn drive(target: &Target, receiver: &Receiver, shape: &Shape, span: Duration) -> Result<Arc<Ledger>> {

@@ -13,6 +13,7 @@ mod examples;
 mod filter_golden;
 mod intake;
 mod log_contract;
+mod log_faults;
 mod log_model;
 mod log_sim_disk;
 mod log_state_contract;

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Sees to it that what a make target needs is there: prepare.sh [rust] [python] [nginx].
-# Installs Debian packages when it may (root), builds the rest into $CACHE, and otherwise says what to install.
+# Installs Debian packages when it may (root), builds the rest into $CHATHOOKS_CACHE, and otherwise says what to install.
 # Standard output is for results (the path of a Python), everything else goes to standard error.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-cache="${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/chathooks}"
+cache="${CHATHOOKS_CACHE:-$HOME/.cache/chathooks}"
 
 say() { printf '== prepare: %s\n' "$*" >&2; }
 fail() { printf 'prepare: %s\n' "$*" >&2; exit 1; }

@@ -52,7 +52,7 @@ pub async fn run(once: bool) -> Result<ExitCode, DemoError> {
     receiver.trust(scene.signing_secrets()?);
 
     let mut view = View::new(&scene);
-    let mut feed = Feed::start(http.clone(), scene.intake_url(), scene.token()?, once);
+    let feed = Feed::start(http.clone(), scene.intake_url(), scene.token()?, once);
     let begun = Instant::now();
     let mut ended = None;
     let interrupted = tokio::signal::ctrl_c();

@@ -59,7 +59,8 @@ impl Receiver {
 
     /// Sets the secrets by path.
     pub(super) fn trust(&self, secrets: BTreeMap<&'static str, String>) {
-        let decode = |secret: String| STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap_or_default();
+        let decode =
+            |secret: String| STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap_or_default();
         lock(&self.shared).keys =
             secrets.into_iter().map(|(path, secret)| (path, Sensitive(decode(secret)))).collect();
     }

@@ -58,7 +58,10 @@ impl Figures {
         let verified = |row: &Row| row.seen.verified.len() as u64;
         self.lost() == 0
             && self.rows.iter().all(|row| {
-                row.pending == 0 && row.matched == verified(row) && row.seen.unverified == 0 && row.matched > 0
+                row.pending == 0
+                    && row.matched == verified(row)
+                    && row.seen.unverified == 0
+                    && row.matched > 0
             })
     }
 

@@ -336,7 +336,8 @@ impl Keeper {
     }
 
     /// Copies the survivors of the sparsest segment that is less than half live, and takes it back.
-    /// `false` if there is none or no room for the copies.
+    /// `false` if there is none or no room for the copies. As the survivors of two such segments fit into one, every
+    /// second call at least wins a segment.
     fn copy_survivors_out(&mut self) -> io::Result<bool> {
         let to = self.survivors.as_ref().map(|(file, _)| file.number);
         let sparse = self

@@ -2,6 +2,7 @@
 //! writes that a crash cut short, and leaves the disk so that what it found is durable. Starts no threads.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -261,7 +262,8 @@ impl Recovery<'_> {
                 if seq > self.durable || self.log.index.contains(seq) {
                     continue;
                 }
-                if self.log.index.damaged.insert(seq, (missing.number, missing.offset)).is_none() {
+                if let Entry::Vacant(damaged) = self.log.index.damaged.entry(seq) {
+                    damaged.insert((missing.number, missing.offset));
                     self.log.corrupt += 1;
                     let place = self.dir.join(file::segment_name(missing.number));
                     tracing::error!(seq, place = %place.display(), offset = missing.offset, "a record is damaged and was skipped");

@@ -73,6 +73,15 @@ impl Bench {
         chathooks::start(&self.binary, &self.empty_dir("chathooks")?, self.receiver, subscriptions).await
     }
 
+    /// Removes the log of the last run, which may hold gigabytes; its output stays.
+    pub(crate) fn drop_data(&self) -> Result<()> {
+        let data = self.work_dir.join("chathooks").join("data");
+        if data.exists() {
+            std::fs::remove_dir_all(data)?;
+        }
+        Ok(())
+    }
+
     fn empty_dir(&self, name: &str) -> Result<PathBuf> {
         let dir = self.work_dir.join(name);
         if dir.exists() {

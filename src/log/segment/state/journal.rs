@@ -275,7 +275,10 @@ impl Journal {
         if let Some(at) = self.spares.iter().position(|spare| spare.size as usize >= needed) {
             return Ok(self.spares.swap_remove(at));
         }
-        // The snapshot makes the older journals dispensable.
+        // With the snapshot, the journals so far are only needed should it get damaged.
+        if let Some((current, _)) = self.current.take() {
+            self.older.push(current);
+        }
         match self.older.iter().position(|file| file.size as usize >= needed) {
             Some(at) => file::make_spare(&*self.disk, &self.dir, &self.older.remove(at)),
             None => Err(error),

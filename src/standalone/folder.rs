@@ -1,0 +1,375 @@
+//! A directory's documents made into what `plan` compiles, and what is to be said of each.
+//!
+//! Pure: what is read comes in. Has no rules of its own about specs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::generations::Generations;
+use super::manifest::{self, Kind, Manifest};
+use super::secret;
+use crate::admission::{self, Problem};
+use crate::plan::{Inputs, Key, Rejected, SecretInput};
+use crate::yaml;
+
+/// Where something stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// Path below the directory.
+    pub path: String,
+    /// Line on which the document begins, from 1; 0 for a whole file.
+    pub line: u64,
+    /// Which document of the file, from 1; 0 for a whole file.
+    pub document: usize,
+    /// Which item of a `List`, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<usize>,
+}
+
+impl Place {
+    /// A whole file.
+    pub fn file(path: impl Into<String>) -> Self {
+        Self { path: path.into(), line: 0, document: 0, item: None }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        match (self.document, self.item) {
+            (0, _) | (1, None) => Ok(()),
+            (document, None) => write!(f, " (document {document})"),
+            (document, Some(item)) => write!(f, " (document {document}, item {item})"),
+        }
+    }
+}
+
+/// What became of something that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fate {
+    /// It counts; for objects of ours the plan has the last word.
+    Taken,
+    /// Admission refuses it: paused.
+    Refused(Vec<Problem>),
+    /// The same object stands there, and that one counts.
+    Duplicate(Place),
+    /// Not ours; the note says whose.
+    Ignored(String),
+    /// Nothing that can be named; the sentence says why.
+    Mistake(String),
+    /// The file cannot be used; the sentence says why.
+    Unreadable(String),
+}
+
+/// One thing that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Where.
+    pub place: Place,
+    /// Kind, namespace and name, if it can be named.
+    pub object: Option<(Kind, Key)>,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// A line of `files` in `/v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileReport {
+    /// Path below the directory; the directory itself is `.`.
+    pub path: String,
+    /// A sentence.
+    pub error: String,
+}
+
+/// A directory.
+#[derive(Clone, Debug, Default)]
+pub struct Folder {
+    /// What the plan is compiled from.
+    pub inputs: Inputs,
+    /// Everything that was read, in path order.
+    pub entries: Vec<Entry>,
+}
+
+impl Folder {
+    /// What is wrong with files: everything that is no verdict on an object of ours.
+    pub fn files(&self) -> Vec<FileReport> {
+        self.entries.iter().filter_map(report).collect()
+    }
+}
+
+fn report(entry: &Entry) -> Option<FileReport> {
+    let subject = match &entry.object {
+        Some((kind, (namespace, name))) => format!("{} {namespace}/{name}", kind.name()),
+        None => String::new(),
+    };
+    let what = match &entry.fate {
+        Fate::Taken | Fate::Ignored(_) => return None,
+        Fate::Refused(_) if entry.object.as_ref().is_some_and(|(kind, _)| kind.is_ours()) => return None,
+        Fate::Refused(problems) => {
+            let sentences: Vec<String> = problems.iter().map(sentence).collect();
+            format!("{subject}: {}", sentences.join("; "))
+        }
+        Fate::Duplicate(first) => {
+            format!("{subject} is also in {first}, which counts; remove one of the two")
+        }
+        Fate::Mistake(sentence) | Fate::Unreadable(sentence) => sentence.clone(),
+    };
+    let place = &entry.place;
+    let error = match (place.document, place.line) {
+        (0, _) => what,
+        (document, line) => format!("document {document} (line {line}): {what}"),
+    };
+    Some(FileReport { path: place.path.clone(), error })
+}
+
+/// A problem as one sentence.
+pub fn sentence(problem: &Problem) -> String {
+    if problem.field.is_empty() {
+        problem.detail.clone()
+    } else {
+        format!("{}: {}", problem.field, problem.detail)
+    }
+}
+
+/// A key of a Secret from `--secrets-dir`.
+#[derive(Clone, Debug)]
+pub struct SecretFile<'a> {
+    /// Path below that directory: `<namespace>/<name>/<key>`.
+    pub path: String,
+    /// The value.
+    pub value: &'a [u8],
+}
+
+/// Everything that was read, by path.
+#[derive(Clone, Debug, Default)]
+pub struct Read<'a> {
+    /// Documents of each file that can be used, in path order.
+    pub documents: Vec<(String, &'a [yaml::Document])>,
+    /// Files that cannot, with a sentence each.
+    pub unreadable: Vec<(String, String)>,
+    /// Files of `--secrets-dir`, in path order.
+    pub secret_files: Vec<SecretFile<'a>>,
+}
+
+/// Makes a folder of what was read.
+pub fn compose(read: &Read<'_>, generations: &mut Generations) -> Folder {
+    let mut composer = Composer { folder: Folder::default(), first: HashMap::new(), generations };
+    for (path, documents) in &read.documents {
+        for document in *documents {
+            for (item, value) in manifest::unpack(&document.value) {
+                let place =
+                    Place { path: path.clone(), line: document.line, document: document.number, item };
+                composer.document(place, value);
+            }
+        }
+    }
+    composer.secret_files(&read.secret_files);
+    composer.generations.end_round();
+    let mut folder = composer.folder;
+    folder.entries.extend(read.unreadable.iter().map(|(path, error)| Entry {
+        place: Place::file(if path.is_empty() { "." } else { path }),
+        object: None,
+        fate: Fate::Unreadable(error.clone()),
+    }));
+    // Stable, so that documents of one file keep their order.
+    folder.entries.sort_by(|one, other| {
+        let key = |entry: &Entry| {
+            (entry.place.path.split('/').map(str::to_owned).collect::<Vec<_>>(), entry.place.document)
+        };
+        key(one).cmp(&key(other))
+    });
+    folder
+}
+
+struct Composer<'a> {
+    folder: Folder,
+    first: HashMap<(Kind, Key), Place>,
+    generations: &'a mut Generations,
+}
+
+impl Composer<'_> {
+    fn document(&mut self, place: Place, value: Value) {
+        let manifest = match manifest::read(value) {
+            manifest::Document::Manifest(manifest) => *manifest,
+            manifest::Document::Foreign(note) => return self.entry(place, None, Fate::Ignored(note)),
+            manifest::Document::Mistake(sentence) => return self.entry(place, None, Fate::Mistake(sentence)),
+        };
+        let object = (manifest.kind, (manifest.namespace.clone(), manifest.name.clone()));
+        if let Some(first) = self.first.get(&object) {
+            let fate = Fate::Duplicate(first.clone());
+            return self.entry(place, Some(object), fate);
+        }
+        self.first.insert(object.clone(), place.clone());
+        let fate = self.take(manifest).map_or_else(Fate::Refused, |()| Fate::Taken);
+        self.entry(place, Some(object), fate);
+    }
+
+    fn entry(&mut self, place: Place, object: Option<(Kind, Key)>, fate: Fate) {
+        self.folder.entries.push(Entry { place, object, fate });
+    }
+
+    fn take(&mut self, manifest: Manifest) -> Result<(), Vec<Problem>> {
+        let key = (manifest.namespace.clone(), manifest.name.clone());
+        match manifest.kind {
+            Kind::ChatInstance => {
+                let instance = self.admit(manifest)?;
+                self.folder.inputs.instances.push(instance);
+            }
+            Kind::WebhookSubscription => {
+                let subscription = self.admit(manifest)?;
+                self.folder.inputs.subscriptions.push(subscription);
+            }
+            Kind::Secret => {
+                let data = with_metadata(manifest.problems, secret::secret(&manifest.object))?;
+                self.folder.inputs.secrets.insert(key, SecretInput { data, generated: false });
+            }
+            Kind::ConfigMap => {
+                with_metadata(manifest.problems, secret::config_map(&manifest.object))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An object of ours as its type, with defaults; otherwise it is noted as rejected.
+    fn admit<T: DeserializeOwned>(&mut self, manifest: Manifest) -> Result<T, Vec<Problem>> {
+        let Manifest { kind, namespace, name, mut object, problems } = manifest;
+        let given = object.pointer("/metadata/generation").and_then(Value::as_i64);
+        let generation = self.generations.of(kind, &namespace, &name, object.get("spec"), given);
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("generation".to_owned(), generation.into());
+        }
+        let admitted = admission::admit(kind.name(), &object).and_then(|admitted| {
+            serde_json::from_value(admitted).map_err(|error| {
+                vec![Problem { field: String::new(), detail: format!("the object cannot be read: {error}") }]
+            })
+        });
+        with_metadata(problems, admitted).inspect_err(|problems| {
+            let instance = object.pointer("/spec/instanceRef/name").and_then(Value::as_str);
+            self.folder.inputs.rejected.push(Rejected {
+                kind: kind.name().to_owned(),
+                key: (namespace, name),
+                generation,
+                instance: instance.map(str::to_owned),
+                problems: problems.iter().map(sentence).collect(),
+            });
+        })
+    }
+
+    fn secret_files(&mut self, files: &[SecretFile<'_>]) {
+        let mut secrets: BTreeMap<Key, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
+        for file in files {
+            let mut parts = file.path.split('/');
+            let (Some(namespace), Some(name), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+                continue;
+            };
+            if manifest::is_dns_name(namespace, 63) && manifest::is_dns_name(name, 253) && secret::is_key(key)
+            {
+                let secret = secrets.entry((namespace.to_owned(), name.to_owned())).or_default();
+                secret.insert(key.to_owned(), file.value.to_vec());
+            }
+        }
+        for (key, data) in secrets {
+            let object = (Kind::Secret, key.clone());
+            let place = Place::file(format!("--secrets-dir {}/{}", key.0, key.1));
+            if let Some(first) = self.first.get(&object) {
+                let fate = Fate::Duplicate(first.clone());
+                self.entry(place, Some(object), fate);
+            } else {
+                self.entry(place, Some(object), Fate::Taken);
+                self.folder.inputs.secrets.insert(key, SecretInput { data, generated: false });
+            }
+        }
+    }
+}
+
+fn with_metadata<T>(mut problems: Vec<Problem>, spec: Result<T, Vec<Problem>>) -> Result<T, Vec<Problem>> {
+    match spec {
+        Ok(value) if problems.is_empty() => Ok(value),
+        Ok(_) => Err(problems),
+        Err(more) => {
+            problems.extend(more);
+            Err(problems)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> Folder {
+        let parsed: Vec<(String, Vec<yaml::Document>)> =
+            files.iter().map(|(path, text)| ((*path).to_owned(), yaml::documents(text).unwrap())).collect();
+        let documents = parsed.iter().map(|(path, documents)| (path.clone(), documents.as_slice())).collect();
+        compose(&Read { documents, ..Read::default() }, &mut Generations::default())
+    }
+
+    fn secret(name: &str, value: &str) -> String {
+        format!("---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{k: {value}}}\n")
+    }
+
+    #[test]
+    fn the_first_of_two_counts_and_the_second_names_both_places() {
+        let folder = folder(&[
+            ("a.yaml", &secret("s", "one")),
+            ("b/c.yaml", &(secret("t", "x") + &secret("s", "two"))),
+        ]);
+        let key = ("default".to_owned(), "s".to_owned());
+        assert_eq!(folder.inputs.secrets[&key].data["k"], b"one");
+        assert_eq!(
+            folder.files(),
+            [FileReport {
+                path: "b/c.yaml".to_owned(),
+                error: "document 2 (line 7): Secret default/s is also in a.yaml:2, which counts; remove one of the two"
+                    .to_owned(),
+            }]
+        );
+    }
+
+    #[test]
+    fn mistakes_are_reported_with_their_place_and_others_are_ignored() {
+        let folder = folder(&[(
+            "a.yaml",
+            "kind: Secret\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {k: '!'}\n",
+        )]);
+        let errors: Vec<String> = folder.files().into_iter().map(|file| file.error).collect();
+        assert_eq!(
+            errors,
+            [
+                "document 1 (line 1): Secret: apiVersion is missing; write apiVersion: v1",
+                "document 3 (line 7): Secret default/s: data.k: this value must be base64; write plain text under stringData instead",
+            ]
+        );
+        assert_eq!(folder.entries[1].fate, Fate::Ignored("Pod p (v1) is not read by chathooks".to_owned()));
+        assert!(folder.inputs.secrets.is_empty());
+    }
+
+    #[test]
+    fn mounted_secrets_are_read_below_the_manifests() {
+        let text = secret("s", "one");
+        let documents = yaml::documents(&text).unwrap();
+        let read = Read {
+            documents: vec![("a.yaml".to_owned(), &documents)],
+            secret_files: ["default/s/k", "default/t/k", "default/t/Bad key", "loose"]
+                .map(|path| SecretFile { path: path.to_owned(), value: b"mounted" })
+                .to_vec(),
+            ..Read::default()
+        };
+        let folder = compose(&read, &mut Generations::default());
+        let value =
+            |name: &str| folder.inputs.secrets[&("default".to_owned(), name.to_owned())].data["k"].clone();
+        assert_eq!((value("s"), value("t")), (b"one".to_vec(), b"mounted".to_vec()));
+        assert_eq!(
+            folder.files()[0].error,
+            "Secret default/s is also in a.yaml:2, which counts; remove one of the two"
+        );
+    }
+}
