@@ -19,7 +19,7 @@ const SERVER_WRITTEN: [&str; 8] = [
     "selfLink",
 ];
 
-/// Checks `metadata` and gives back what people write of it.
+/// Checks `metadata` and gives back what people write of it, and the generation.
 pub(super) fn check(metadata: Option<&Value>, problems: &mut Vec<Problem>) -> Value {
     let mut found = |field: &str, detail: &str| problems.push(Problem::new(field, detail));
     let metadata = match metadata {
@@ -63,9 +63,10 @@ pub(super) fn check(metadata: Option<&Value>, problems: &mut Vec<Problem>) -> Va
             strings(name, value, problems);
         }
     }
-    let written =
-        metadata.iter().filter(|(name, value)| WRITTEN.contains(&name.as_str()) && !value.is_null());
-    Value::Object(written.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>())
+    // The generation is the front end's word, where it counts them itself.
+    let kept = |name: &str| WRITTEN.contains(&name) || name == "generation";
+    let kept = metadata.iter().filter(|(name, value)| kept(name) && !value.is_null());
+    Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>())
 }
 
 /// The sentence about a name that is no DNS-1123 label, or subdomain where dots are allowed.

@@ -65,8 +65,8 @@ impl Kind {
 
 /// Checks one object of a kind of ours and fills in defaults, as the API server would.
 ///
-/// `object` is the whole manifest. `status` and what servers write into `metadata` (`uid`, `generation`,
-/// `managedFields` …) are ignored and do not come back. Problems are in the order of the object's fields.
+/// `object` is the whole manifest. `status` and what servers write into `metadata` (`uid`, `managedFields` …) are
+/// ignored and, but for the generation, do not come back.
 pub fn admit(kind: &str, object: &Value) -> Result<Value, Vec<Problem>> {
     match KINDS.get(kind) {
         Some(kind) => admit_with(kind, object),

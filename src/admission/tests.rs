@@ -1,3 +1,5 @@
+//! Unit tests of `admission`.
+
 use serde_json::json;
 
 use super::*;
@@ -157,7 +159,7 @@ fn ignores_what_servers_write() {
         "spec": {"instanceRef": {"name": "x"}, "target": {"url": "u"}}, "status": "nonsense"});
     assert_eq!(
         admit_with(&kind(), &object).unwrap(),
-        json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "a", "namespace": "b"},
+        json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "a", "namespace": "b", "generation": 3},
                "spec": {"instanceRef": {"name": "x"}, "target": {"url": "u"}}})
     );
 }
