@@ -24,6 +24,7 @@ mod suggest;
 mod types;
 
 pub use recognise::{Recognised, recognise};
+pub use suggest::nearest;
 
 /// Something wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,13 @@ pub fn admit(kind: &str, object: &Value) -> Result<Value, Vec<Problem>> {
         Some(kind) => admit_with(kind, object),
         None => Err(vec![Problem::new("kind", recognise::unknown_kind(kind))]),
     }
+}
+
+/// What is wrong with the `metadata` of an object of any kind.
+pub fn metadata_problems(object: &Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    metadata::check(object.get("metadata"), &mut problems);
+    problems
 }
 
 fn admit_with(kind: &Kind, object: &Value) -> Result<Value, Vec<Problem>> {

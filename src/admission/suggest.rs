@@ -1,7 +1,7 @@
 //! "Did you mean": which known name is like a given one.
 
 /// The candidate that differs by case or separators alone, or by a slip in three characters.
-pub(super) fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = plain(given);
     candidates
         .into_iter()

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use kube::Resource;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -63,8 +64,8 @@ pub enum Fate {
     Duplicate(Place),
     /// Not ours; the note says whose.
     Ignored(String),
-    /// Nothing that can be named; the sentence says why.
-    Mistake(String),
+    /// Nothing that can be named; each problem says why.
+    Mistake(Vec<Problem>),
     /// The file cannot be used; the sentence says why.
     Unreadable(String),
 }
@@ -113,14 +114,12 @@ fn report(entry: &Entry) -> Option<FileReport> {
     let what = match &entry.fate {
         Fate::Taken | Fate::Ignored(_) => return None,
         Fate::Refused(_) if entry.object.as_ref().is_some_and(|(kind, _)| kind.is_ours()) => return None,
-        Fate::Refused(problems) => {
-            let sentences: Vec<String> = problems.iter().map(sentence).collect();
-            format!("{subject}: {}", sentences.join("; "))
-        }
+        Fate::Refused(problems) => format!("{subject}: {}", sentences(problems)),
+        Fate::Mistake(problems) => sentences(problems),
         Fate::Duplicate(first) => {
             format!("{subject} is also in {first}, which counts; remove one of the two")
         }
-        Fate::Mistake(sentence) | Fate::Unreadable(sentence) => sentence.clone(),
+        Fate::Unreadable(sentence) => sentence.clone(),
     };
     let place = &entry.place;
     let error = match (place.document, place.line) {
@@ -128,6 +127,10 @@ fn report(entry: &Entry) -> Option<FileReport> {
         (document, line) => format!("document {document} (line {line}): {what}"),
     };
     Some(FileReport { path: place.path.clone(), error })
+}
+
+fn sentences(problems: &[Problem]) -> String {
+    problems.iter().map(sentence).collect::<Vec<_>>().join("; ")
 }
 
 /// A problem as one sentence.
@@ -198,9 +201,9 @@ struct Composer<'a> {
 impl Composer<'_> {
     fn document(&mut self, place: Place, value: Value) {
         let manifest = match manifest::read(value) {
-            manifest::Document::Manifest(manifest) => *manifest,
+            manifest::Document::Manifest(manifest) => manifest,
             manifest::Document::Foreign(note) => return self.entry(place, None, Fate::Ignored(note)),
-            manifest::Document::Mistake(sentence) => return self.entry(place, None, Fate::Mistake(sentence)),
+            manifest::Document::Mistake(problems) => return self.entry(place, None, Fate::Mistake(problems)),
         };
         let object = (manifest.kind, (manifest.namespace.clone(), manifest.name.clone()));
         if let Some(first) = self.first.get(&object) {
@@ -228,39 +231,46 @@ impl Composer<'_> {
                 self.folder.inputs.subscriptions.push(subscription);
             }
             Kind::Secret => {
-                let data = with_metadata(manifest.problems, secret::secret(&manifest.object))?;
+                let data = secret::secret(&manifest.object)?;
                 self.folder.inputs.secrets.insert(key, SecretInput { data, generated: false });
             }
             Kind::ConfigMap => {
-                with_metadata(manifest.problems, secret::config_map(&manifest.object))?;
+                secret::config_map(&manifest.object)?;
             }
         }
         Ok(())
     }
 
     /// An object of ours as its type, with defaults; otherwise it is noted as rejected.
-    fn admit<T: DeserializeOwned>(&mut self, manifest: Manifest) -> Result<T, Vec<Problem>> {
-        let Manifest { kind, namespace, name, mut object, problems } = manifest;
+    fn admit<T>(&mut self, manifest: Manifest) -> Result<T, Vec<Problem>>
+    where
+        T: Resource<DynamicType = ()> + DeserializeOwned,
+    {
+        let Manifest { kind, namespace, name, object } = manifest;
         let given = object.pointer("/metadata/generation").and_then(Value::as_i64);
         let generation = self.generations.of(kind, &namespace, &name, object.get("spec"), given);
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("generation".to_owned(), generation.into());
-        }
         let admitted = admission::admit(kind.name(), &object).and_then(|admitted| {
-            serde_json::from_value(admitted).map_err(|error| {
+            serde_json::from_value::<T>(admitted).map_err(|error| {
                 vec![Problem { field: String::new(), detail: format!("the object cannot be read: {error}") }]
             })
         });
-        with_metadata(problems, admitted).inspect_err(|problems| {
-            let instance = object.pointer("/spec/instanceRef/name").and_then(Value::as_str);
-            self.folder.inputs.rejected.push(Rejected {
-                kind: kind.name().to_owned(),
-                key: (namespace, name),
-                generation,
-                instance: instance.map(str::to_owned),
-                problems: problems.iter().map(sentence).collect(),
-            });
-        })
+        match admitted {
+            Ok(mut object) => {
+                object.meta_mut().generation = Some(generation);
+                Ok(object)
+            }
+            Err(problems) => {
+                let instance = object.pointer("/spec/instanceRef/name").and_then(Value::as_str);
+                self.folder.inputs.rejected.push(Rejected {
+                    kind: kind.name().to_owned(),
+                    key: (namespace, name),
+                    generation,
+                    instance: instance.map(str::to_owned),
+                    problems: problems.iter().map(sentence).collect(),
+                });
+                Err(problems)
+            }
+        }
     }
 
     fn secret_files(&mut self, files: &[SecretFile<'_>]) {
@@ -286,17 +296,6 @@ impl Composer<'_> {
                 self.entry(place, Some(object), Fate::Taken);
                 self.folder.inputs.secrets.insert(key, SecretInput { data, generated: false });
             }
-        }
-    }
-}
-
-fn with_metadata<T>(mut problems: Vec<Problem>, spec: Result<T, Vec<Problem>>) -> Result<T, Vec<Problem>> {
-    match spec {
-        Ok(value) if problems.is_empty() => Ok(value),
-        Ok(_) => Err(problems),
-        Err(more) => {
-            problems.extend(more);
-            Err(problems)
         }
     }
 }
@@ -344,8 +343,8 @@ mod tests {
         assert_eq!(
             errors,
             [
-                "document 1 (line 1): Secret: apiVersion is missing; write apiVersion: v1",
-                "document 3 (line 7): Secret default/s: data.k: this value must be base64; write plain text under stringData instead",
+                "document 1 (line 1): apiVersion: is missing; write `v1`",
+                "document 3 (line 7): Secret default/s: data.k: is not base64; write plain text under `stringData` instead",
             ]
         );
         assert_eq!(folder.entries[1].fate, Fate::Ignored("Pod p (v1) is not read by chathooks".to_owned()));

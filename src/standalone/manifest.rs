@@ -1,12 +1,11 @@
 //! What one document of a file is: an object of ours, a Secret or ConfigMap, somebody else's, or a mistake.
 //!
-//! Looks only at what every object has (group, kind, metadata). What a spec says is judged by
-//! [`admission`](crate::admission) and [`plan`](crate::plan).
+//! Looks only at what every object has (group, kind, name). What an object says is judged by
+//! [`admission`] and [`plan`](crate::plan).
 
 use serde_json::{Map, Value};
 
-use crate::admission::Problem;
-use crate::api;
+use crate::admission::{self, Problem, Recognised};
 
 /// Kinds that a directory can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,10 +38,6 @@ impl Kind {
     pub fn is_ours(self) -> bool {
         matches!(self, Self::ChatInstance | Self::WebhookSubscription)
     }
-
-    fn api_version(self) -> String {
-        if self.is_ours() { format!("{}/{}", api::GROUP, api::VERSION) } else { "v1".to_owned() }
-    }
 }
 
 /// An object that can be named.
@@ -54,46 +49,27 @@ pub struct Manifest {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
-    /// All of it, with the namespace filled in and without what a server writes.
+    /// All of it, with the namespace filled in.
     pub object: Value,
-    /// What is wrong with its metadata.
-    pub problems: Vec<Problem>,
 }
 
 /// What a document is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Document {
     /// An object to be taken.
-    Manifest(Box<Manifest>),
+    Manifest(Manifest),
     /// Not ours; the note says whose.
     Foreign(String),
-    /// Nothing that can be named; the sentence says why.
-    Mistake(String),
+    /// Nothing that can be named; each problem says why.
+    Mistake(Vec<Problem>),
 }
 
 /// Where objects without a namespace live.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Fields of `metadata` that are kept; the rest is written by servers and ignored.
-const KEPT: [&str; 5] = ["name", "namespace", "labels", "annotations", "generation"];
-
-/// Fields of `metadata` that an export from a cluster may carry besides.
-const SERVER_WRITTEN: [&str; 10] = [
-    "generateName",
-    "uid",
-    "resourceVersion",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "selfLink",
-    "managedFields",
-    "ownerReferences",
-    "finalizers",
-];
-
 /// Items of a `List` with their position, or the document itself.
 pub fn unpack(document: &Value) -> Vec<(Option<usize>, Value)> {
-    let kind = text(document, "kind").unwrap_or_default();
+    let kind = text(document, "/kind").unwrap_or_default();
     let Some(items) = document.get("items").and_then(Value::as_array).filter(|_| kind.ends_with("List"))
     else {
         return vec![(None, document.clone())];
@@ -117,116 +93,66 @@ pub fn unpack(document: &Value) -> Vec<(Option<usize>, Value)> {
 }
 
 /// Says what a document is.
-pub fn read(document: Value) -> Document {
-    let Value::Object(mut object) = document else {
-        return Document::Mistake(
-            "this is no object: a manifest is a map with apiVersion, kind, metadata and spec".to_owned(),
-        );
-    };
+pub fn read(mut object: Value) -> Document {
     let kind = match kind(&object) {
         Ok(kind) => kind,
         Err(other) => return other,
     };
-    object.remove("status");
-    let mut problems = Vec::new();
-    let mut metadata = match object.remove("metadata") {
-        Some(Value::Object(metadata)) => metadata,
-        Some(_) => return Document::Mistake(format!("{}: metadata must be a map", kind.name())),
-        None => Map::new(),
+    let namespace = match text(&object, "/metadata/namespace") {
+        Some(namespace) => namespace.to_owned(),
+        None => DEFAULT_NAMESPACE.to_owned(),
     };
-    metadata.retain(|field, _| !SERVER_WRITTEN.contains(&field.as_str()));
-    for field in metadata.keys().filter(|field| !KEPT.contains(&field.as_str())) {
-        problems.push(Problem {
-            field: format!("metadata.{field}"),
-            detail: unknown_field(field, KEPT.into_iter().take(4)),
-        });
+    let name = text(&object, "/metadata/name").unwrap_or_default().to_owned();
+    if !is_name(&name) || !is_namespace(&namespace) {
+        return Document::Mistake(admission::metadata_problems(&object));
     }
-    metadata.retain(|field, _| KEPT.contains(&field.as_str()));
-    let namespace = metadata.get("namespace").cloned().unwrap_or_else(|| DEFAULT_NAMESPACE.into());
-    let named = name_of(kind, &metadata).and_then(|name| Ok((name, namespace_of(kind, &namespace)?)));
-    let (name, namespace) = match named {
-        Ok(found) => found,
-        Err(sentence) => return Document::Mistake(sentence),
-    };
-    for field in ["labels", "annotations"] {
-        problems.extend(not_text(&metadata, field));
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        // What is no text is left for admission to refuse.
+        if metadata.get("namespace").is_none_or(Value::is_null) {
+            metadata.insert("namespace".to_owned(), namespace.clone().into());
+        }
     }
-    metadata.insert("namespace".to_owned(), namespace.clone().into());
-    object.insert("metadata".to_owned(), Value::Object(metadata));
-    Document::Manifest(Box::new(Manifest { kind, namespace, name, object: Value::Object(object), problems }))
+    Document::Manifest(Manifest { kind, namespace, name, object })
 }
 
-fn kind(object: &Map<String, Value>) -> Result<Kind, Document> {
-    let field = |name: &str| object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let mistake = |sentence: String| Err(Document::Mistake(sentence));
-    let (version, kind) = match (field("apiVersion"), field("kind")) {
-        (Some(version), Some(kind)) => (version, kind),
-        (None, None) => {
-            return mistake("this is no Kubernetes object: it has neither apiVersion nor kind".to_owned());
-        }
-        (Some(_), None) => return mistake(format!("kind is missing; write one of {}", kinds())),
-        (None, Some(kind)) => {
-            let version = Kind::ALL.into_iter().find(|known| known.name() == kind);
-            let version = version.map_or_else(|| "its apiVersion".to_owned(), Kind::api_version);
-            return mistake(format!("{kind}: apiVersion is missing; write apiVersion: {version}"));
-        }
-    };
-    let group = version.split_once('/').map_or("", |(group, _)| group);
+fn kind(object: &Value) -> Result<Kind, Document> {
+    let version = text(object, "/apiVersion");
+    let kind = text(object, "/kind").unwrap_or_default();
     let known = Kind::ALL.into_iter().find(|known| known.name() == kind);
-    match known {
-        Some(known) if known.api_version() == version => return Ok(known),
-        Some(known) if known.is_ours() || group == api::GROUP => {
-            return mistake(format!(
-                "{kind}: apiVersion {version:?} is not known; write apiVersion: {}",
-                known.api_version()
-            ));
+    let core = |detail: &str| {
+        Document::Mistake(vec![Problem {
+            field: "apiVersion".to_owned(),
+            detail: format!("{detail}; write `v1`"),
+        }])
+    };
+    match (admission::recognise(object), known) {
+        (Recognised::Ours(_), Some(kind)) => Ok(kind),
+        (Recognised::Foreign, Some(kind)) if version == Some("v1") => Ok(kind),
+        (Recognised::Problem(_), Some(kind)) if !kind.is_ours() && version.is_none() => {
+            Err(core("is missing"))
         }
-        _ => {}
-    }
-    if group == api::GROUP {
-        let ours = Kind::ALL.into_iter().filter(|kind| kind.is_ours()).map(Kind::name);
-        return mistake(match nearest(kind, ours) {
-            Some(near) => format!("kind {kind:?} is not known; did you mean {near}?"),
-            None => format!("kind {kind:?} is not served by this version; it knows {}", kinds()),
-        });
-    }
-    if let Some(near) = nearest(group, [api::GROUP].into_iter()) {
-        return mistake(format!(
-            "{kind}: apiVersion {version:?} is not known; did you mean {near}/{}?",
-            api::VERSION
-        ));
-    }
-    let name = object.get("metadata").and_then(|metadata| text(metadata, "name")).unwrap_or("without a name");
-    Err(Document::Foreign(format!("{kind} {name} ({version}) is not read by chathooks")))
-}
-
-fn kinds() -> String {
-    Kind::ALL.map(Kind::name).join(", ")
-}
-
-fn name_of(kind: Kind, metadata: &Map<String, Value>) -> Result<String, String> {
-    let kind = kind.name();
-    match metadata.get("name") {
-        Some(Value::String(name)) if is_dns_name(name, 253) => Ok(name.clone()),
-        Some(Value::String(name)) => Err(format!(
-            "{kind}: metadata.name {name:?} is not a name: at most 253 lower-case letters, digits, '-' and '.', \
-             beginning and ending with a letter or digit"
-        )),
-        Some(Value::Null) | None => Err(format!("{kind}: metadata.name is missing")),
-        Some(_) => Err(format!("{kind}: metadata.name must be text; put it in quotes")),
+        (Recognised::Foreign, Some(kind))
+            if !kind.is_ours() && !version.unwrap_or_default().contains('/') =>
+        {
+            Err(core("has no such kind"))
+        }
+        (Recognised::Problem(problem), _) => Err(Document::Mistake(vec![problem])),
+        (Recognised::Foreign | Recognised::Ours(_), _) => {
+            let name = text(object, "/metadata/name").unwrap_or("without a name");
+            Err(Document::Foreign(format!(
+                "{kind} {name} ({}) is not read by chathooks",
+                version.unwrap_or_default()
+            )))
+        }
     }
 }
 
-fn namespace_of(kind: Kind, namespace: &Value) -> Result<String, String> {
-    let kind = kind.name();
-    match namespace {
-        Value::String(name) if is_dns_name(name, 63) && !name.contains('.') => Ok(name.clone()),
-        Value::String(name) => Err(format!(
-            "{kind}: metadata.namespace {name:?} is not a name: at most 63 lower-case letters, digits and '-', \
-             beginning and ending with a letter or digit"
-        )),
-        _ => Err(format!("{kind}: metadata.namespace must be text; put it in quotes, or leave it out")),
-    }
+fn is_name(name: &str) -> bool {
+    is_dns_name(name, 253)
+}
+
+fn is_namespace(name: &str) -> bool {
+    is_dns_name(name, 63) && !name.contains('.')
 }
 
 /// RFC 1123 subdomain, as names of Kubernetes objects are. Also keeps names from leaving a folder.
@@ -244,41 +170,19 @@ pub fn is_dns_name(name: &str, max: usize) -> bool {
 /// Entries of a map of strings that are no strings.
 pub(super) fn not_text(object: &Map<String, Value>, field: &str) -> Vec<Problem> {
     let problem = |field: String, detail: &str| Problem { field, detail: detail.to_owned() };
-    let prefix = if field == "labels" || field == "annotations" { "metadata." } else { "" };
     match object.get(field) {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Object(entries)) => entries
             .iter()
             .filter(|(_, value)| !value.is_string())
-            .map(|(key, _)| {
-                problem(format!("{prefix}{field}.{key}"), "this value must be text; put it in quotes")
-            })
+            .map(|(key, _)| problem(format!("{field}.{key}"), "expected a string: put it in quotes"))
             .collect(),
-        Some(_) => vec![problem(format!("{prefix}{field}"), "this must be a map of names to text")],
+        Some(_) => vec![problem(field.to_owned(), "expected a map of strings, `key: value`")],
     }
 }
 
-/// The sentence about a field that is not known.
-pub(super) fn unknown_field<'a>(field: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    match nearest(field, known.clone()) {
-        Some(near) => format!("this field is not known; did you mean {near}?"),
-        None => format!("this field is not known here; known are {}", known.collect::<Vec<_>>().join(", ")),
-    }
-}
-
-fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
-    object.get(field).and_then(Value::as_str)
-}
-
-/// The known word that was probably meant.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    /// Below this two words have little in common.
-    const SIMILAR: f64 = 0.84;
-    known
-        .map(|known| (known, strsim::jaro_winkler(&word.to_lowercase(), &known.to_lowercase())))
-        .filter(|(_, similarity)| *similarity >= SIMILAR)
-        .max_by(|one, other| one.1.total_cmp(&other.1))
-        .map(|(known, _)| known)
+fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+    object.pointer(pointer).and_then(Value::as_str)
 }
 
 #[cfg(test)]
@@ -289,80 +193,36 @@ mod tests {
 
     fn sentence(object: Value) -> String {
         match read(object) {
-            Document::Mistake(sentence) | Document::Foreign(sentence) => sentence,
-            Document::Manifest(manifest) => manifest
-                .problems
-                .iter()
-                .map(|p| format!("{}: {}", p.field, p.detail))
-                .collect::<Vec<_>>()
-                .join("; "),
+            Document::Mistake(problems) => {
+                problems.iter().map(|p| format!("{}: {}", p.field, p.detail)).collect::<Vec<_>>().join("; ")
+            }
+            Document::Foreign(note) => note,
+            Document::Manifest(manifest) => format!("{manifest:?}"),
         }
     }
 
     #[test]
-    fn the_namespace_is_filled_in_and_what_servers_write_is_left_out() {
-        let Document::Manifest(manifest) = read(json!({
-            "apiVersion": "chathooks.dev/v1alpha1", "kind": "WebhookSubscription",
-            "metadata": {"name": "a", "uid": "u", "resourceVersion": "7", "managedFields": [], "generation": 3},
-            "spec": {"suspend": true}, "status": {"observedGeneration": 3},
-        })) else {
-            panic!("this is a manifest");
-        };
-        assert_eq!((manifest.kind, manifest.namespace.as_str()), (Kind::WebhookSubscription, "default"));
-        assert_eq!(
-            manifest.object,
-            json!({
-                "apiVersion": "chathooks.dev/v1alpha1", "kind": "WebhookSubscription",
-                "metadata": {"name": "a", "namespace": "default", "generation": 3},
-                "spec": {"suspend": true},
-            })
-        );
-        assert_eq!(manifest.problems, []);
+    fn the_namespace_is_filled_in() {
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}});
+        let Document::Manifest(manifest) = read(object) else { panic!("this is a manifest") };
+        assert_eq!((manifest.kind, manifest.namespace.as_str()), (Kind::Secret, "default"));
+        assert_eq!(manifest.object["metadata"], json!({"name": "a", "namespace": "default"}));
     }
 
     #[test]
-    fn mistakes_are_told_with_what_to_write_instead() {
+    fn what_cannot_be_named_is_told() {
         let ours = "chathooks.dev/v1alpha1";
         for (object, expected) in [
-            (json!([1]), "this is no object: a manifest is a map with apiVersion, kind, metadata and spec"),
-            (json!({"a": 1}), "this is no Kubernetes object: it has neither apiVersion nor kind"),
-            (
-                json!({"apiVersion": ours}),
-                "kind is missing; write one of ChatInstance, WebhookSubscription, Secret, ConfigMap",
-            ),
-            (json!({"kind": "Secret"}), "Secret: apiVersion is missing; write apiVersion: v1"),
-            (
-                json!({"apiVersion": "chathook.dev/v1alpha1", "kind": "ChatInstances"}),
-                "ChatInstances: apiVersion \"chathook.dev/v1alpha1\" is not known; did you mean chathooks.dev/v1alpha1?",
-            ),
-            (
-                json!({"apiVersion": "chathooks.dev/v1", "kind": "ChatInstance"}),
-                "ChatInstance: apiVersion \"chathooks.dev/v1\" is not known; write apiVersion: chathooks.dev/v1alpha1",
-            ),
-            (
-                json!({"apiVersion": ours, "kind": "WebhookSubscripton"}),
-                "kind \"WebhookSubscripton\" is not known; did you mean WebhookSubscription?",
-            ),
-            (
-                json!({"apiVersion": ours, "kind": "EventFunction"}),
-                "kind \"EventFunction\" is not served by this version; it knows ChatInstance, WebhookSubscription, Secret, ConfigMap",
-            ),
-            (json!({"apiVersion": ours, "kind": "ChatInstance"}), "ChatInstance: metadata.name is missing"),
+            (json!({"kind": "Secret"}), "apiVersion: is missing; write `v1`"),
+            (json!({"apiVersion": "v2", "kind": "Secret"}), "apiVersion: has no such kind; write `v1`"),
             (
                 json!({"apiVersion": ours, "kind": "ChatInstance", "metadata": {"name": 12}}),
-                "ChatInstance: metadata.name must be text; put it in quotes",
+                "metadata.name: expected a string: put it in quotes",
             ),
             (
-                json!({"apiVersion": ours, "kind": "ChatInstance", "metadata": {"name": "../etc"}}),
-                "ChatInstance: metadata.name \"../etc\" is not a name: at most 253 lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
-            ),
-            (
-                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namesapce": "b"}}),
-                "metadata.namesapce: this field is not known; did you mean namespace?",
-            ),
-            (
-                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "labels": {"b": 1}}}),
-                "metadata.labels.b: this value must be text; put it in quotes",
+                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "../../etc"}}),
+                "metadata.name: is no name that Kubernetes takes; write lower-case letters, digits, `-` and `.`, \
+                 beginning and ending with a letter or digit",
             ),
             (
                 json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}),

@@ -1,13 +1,14 @@
 //! What Secret and ConfigMap manifests say.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::manifest::{not_text, unknown_field};
-use crate::admission::Problem;
+use super::manifest::not_text;
+use crate::admission::{self, Problem};
 
 /// Largest Secret or ConfigMap in bytes, as the API server has it.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -36,19 +37,15 @@ pub fn config_map(object: &Value) -> Result<BTreeMap<String, Vec<u8>>, Vec<Probl
     if problems.is_empty() { Ok(values) } else { Err(problems) }
 }
 
-fn fields<'a>(object: &'a Value, known: &[&str]) -> (&'a Map<String, Value>, Vec<Problem>) {
-    static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+fn fields<'a>(object: &'a Value, known: &[&'static str]) -> (&'a Map<String, Value>, Vec<Problem>) {
+    static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+    let mut problems = admission::metadata_problems(object);
     let object = object.as_object().unwrap_or(&EMPTY);
-    let unknown = object.keys().filter(|field| !known.contains(&field.as_str()));
-    let problems = unknown
-        .map(|field| Problem {
-            field: field.clone(),
-            detail: unknown_field(
-                field,
-                known.iter().copied().filter(|known| known.to_lowercase().contains("data")),
-            ),
-        })
-        .collect();
+    for field in object.keys().filter(|field| !known.contains(&field.as_str())) {
+        let near = admission::nearest(field, known.iter().copied());
+        let hint = near.map_or_else(|| "remove it".to_owned(), |near| format!("did you mean `{near}`?"));
+        problems.push(Problem { field: field.clone(), detail: format!("there is no such field; {hint}") });
+    }
     (object, problems)
 }
 
@@ -63,6 +60,7 @@ fn decode(
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, Vec<u8>> {
     problems.extend(not_text(object, field));
+    let plain = if field == "data" { "stringData" } else { "data" };
     let mut values = BTreeMap::new();
     for (key, text) in entries(object, field) {
         // Go's decoder, and so the API server, skips line ends.
@@ -71,14 +69,7 @@ fn decode(
             Ok(bytes) => drop(values.insert(key.clone(), bytes)),
             Err(_) => problems.push(Problem {
                 field: format!("{field}.{key}"),
-                detail: format!(
-                    "this value must be base64; {}",
-                    if field == "data" {
-                        "write plain text under stringData instead"
-                    } else {
-                        "write plain text under data instead"
-                    }
-                ),
+                detail: format!("is not base64; write plain text under `{plain}` instead"),
             }),
         }
     }
@@ -89,13 +80,14 @@ fn check_keys(values: &BTreeMap<String, Vec<u8>>, problems: &mut Vec<Problem>) {
     for key in values.keys().filter(|key| !is_key(key)) {
         problems.push(Problem {
             field: format!("data.{key}"),
-            detail: "a key consists of at most 253 letters, digits, '-', '_' and '.'".to_owned(),
+            detail: "is no key that Kubernetes takes; write at most 253 letters, digits, `-`, `_` and `.`"
+                .to_owned(),
         });
     }
     if values.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_BYTES {
         problems.push(Problem {
             field: "data".to_owned(),
-            detail: "all values together are larger than 1 MiB; split them over several objects".to_owned(),
+            detail: "is larger than 1 MiB; split it over several objects".to_owned(),
         });
     }
 }
@@ -112,35 +104,41 @@ mod tests {
 
     use super::*;
 
+    fn object(mut fields: Value) -> Value {
+        fields["metadata"] = json!({"name": "a"});
+        fields
+    }
+
     #[test]
     fn string_data_wins_and_base64_may_be_wrapped() {
-        let values = secret(&json!({
+        let values = secret(&object(json!({
             "data": {"a": "b2xk", "b": "b2\nxk\n"}, "stringData": {"a": "new"}, "type": "Opaque",
-        }))
+        })))
         .unwrap();
         assert_eq!(values["a"], b"new");
         assert_eq!(values["b"], b"old");
-        assert_eq!(config_map(&json!({"data": {"a": "text"}})).unwrap()["a"], b"text");
+        assert_eq!(config_map(&object(json!({"data": {"a": "text"}}))).unwrap()["a"], b"text");
     }
 
     #[test]
     fn mistakes_name_the_field_and_never_the_value() {
-        let problems = |object: Value| -> Vec<String> {
-            secret(&object).unwrap_err().iter().map(|p| format!("{}: {}", p.field, p.detail)).collect()
+        let problems = |fields: Value| -> Vec<String> {
+            let problems = secret(&object(fields)).unwrap_err();
+            problems.iter().map(|p| format!("{}: {}", p.field, p.detail)).collect()
         };
         assert_eq!(
             problems(json!({"data": {"token": "hunter2!"}})),
-            ["data.token: this value must be base64; write plain text under stringData instead"]
+            ["data.token: is not base64; write plain text under `stringData` instead"]
         );
         assert_eq!(
             problems(json!({"stringdata": {"token": "a"}})),
-            ["stringdata: this field is not known; did you mean stringData?"]
+            ["stringdata: there is no such field; did you mean `stringData`?"]
         );
         assert_eq!(
             problems(json!({"stringData": {"token": 12, "../x": "a"}})),
             [
-                "stringData.token: this value must be text; put it in quotes",
-                "data.../x: a key consists of at most 253 letters, digits, '-', '_' and '.'",
+                "stringData.token: expected a string: put it in quotes",
+                "data.../x: is no key that Kubernetes takes; write at most 253 letters, digits, `-`, `_` and `.`",
             ]
         );
     }

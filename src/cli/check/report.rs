@@ -92,7 +92,7 @@ fn line(entry: &Entry, outcome: &Outcome, allow_missing_refs: bool) -> Line {
                 judge(found, allow_missing_refs, &mut problems, &mut warnings);
             }
         }
-        Fate::Refused(found) => problems.extend(found.iter().map(sentence)),
+        Fate::Refused(found) | Fate::Mistake(found) => problems.extend(found.iter().map(sentence)),
         Fate::Duplicate(first) => {
             problems.push(format!("the same object is in {first}, which counts; remove one of the two"));
         }
@@ -100,7 +100,7 @@ fn line(entry: &Entry, outcome: &Outcome, allow_missing_refs: bool) -> Line {
             verdict = Some(Level::Ignored);
             warnings.push(note.clone());
         }
-        Fate::Mistake(sentence) | Fate::Unreadable(sentence) => problems.push(sentence.clone()),
+        Fate::Unreadable(sentence) => problems.push(sentence.clone()),
     }
     let verdict = verdict.unwrap_or(match (problems.is_empty(), warnings.is_empty()) {
         (true, true) => Level::Ok,
