@@ -8,7 +8,7 @@ use crate::plan::{Outcome, Verdict};
 type Key<'a> = (&'a str, &'a str, &'a str);
 
 /// Logs what differs: objects that came, changed, went, or are paused for another reason, and files' errors.
-pub fn tell(
+pub(super) fn tell(
     before: Option<&Outcome>,
     after: &Outcome,
     files_before: &[FileReport],

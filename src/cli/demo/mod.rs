@@ -29,7 +29,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// Why the demo could not be shown. A sentence each.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+pub(super) enum DemoError {
     /// Files or sockets.
     #[error("the demo needs a temporary folder and loopback ports: {0}")]
     Io(#[from] std::io::Error),
@@ -43,7 +43,7 @@ pub enum DemoError {
 
 /// Shows it. With `once` it ends by itself: success if every envelope was delivered and verified; otherwise it goes
 /// on until Ctrl-C.
-pub async fn run(once: bool) -> Result<ExitCode, DemoError> {
+pub(super) async fn run(once: bool) -> Result<ExitCode, DemoError> {
     let receiver = Receiver::start().await?;
     let scene = Scene::prepare(receiver.address())?;
     let mut dispatcher = start(&scene)?;

@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Copy = 2,
     /// No payload: says on a clean stop that everything before it is durable.
     Mark = 3,
+    /// No payload: says that this position was never promised and holds nothing.
+    Absent = 4,
 }
 
 /// Everything about a record except its payload.
@@ -97,6 +99,7 @@ pub(super) fn decode(bytes: &[u8], generation: u64) -> Option<Decoded> {
         1 => Kind::Event,
         2 => Kind::Copy,
         3 => Kind::Mark,
+        4 => Kind::Absent,
         _ => return None,
     };
     let header = Header {

@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::disk::{Disk, write_zeros};
-use super::file::{self, Opened, SegmentFile, Spare};
-use super::ids_file::{self};
+use super::file::{self, DATA_START, Opened, SegmentFile, Spare};
+use super::ids_file;
 use super::index::{Index, Moved, Segment};
 use super::keeper::IdsFile;
-use super::record::Kind;
+use super::record::{self, Header, Kind};
 use super::scan::{Found, Scan, scan};
 use crate::log::Seq;
 use crate::log::known_ids::KnownIds;
@@ -32,9 +33,9 @@ pub(super) struct Recovered {
     pub(super) corrupt: u64,
 }
 
-/// A position that should be there and is not.
+/// Positions that should be there and are not.
 struct Missing {
-    seqs: std::ops::RangeInclusive<Seq>,
+    seqs: RangeInclusive<Seq>,
     number: u64,
     offset: u32,
 }
@@ -65,8 +66,25 @@ struct Chain {
 struct Newest {
     file: Arc<SegmentFile>,
     offsets: Vec<(Seq, u32)>,
+    holes: Vec<Hole>,
     end: u32,
     torn: bool,
+}
+
+/// Positions missing between two intact records, and the stretch between those.
+struct Hole {
+    seqs: RangeInclusive<Seq>,
+    from: u32,
+    to: u32,
+}
+
+/// What is gathered of the events in one segment.
+struct Events {
+    number: u64,
+    offsets: Vec<(Seq, u32)>,
+    holes: Vec<Hole>,
+    /// Where the last intact record ends.
+    end: u32,
 }
 
 /// Reads a log folder.
@@ -170,43 +188,51 @@ impl Recovery<'_> {
 
     fn take_scan(&mut self, file: &Arc<SegmentFile>, scan: &Scan) {
         let number = file.number;
+        let used = scan.found.iter().any(|found| found.intact);
         let mut unreadable = scan.unreadable.iter().copied().peekable();
         let mut segment = Segment::new(file.clone());
         segment.open = false;
         segment.used = scan.end;
-        let mut offsets = Vec::new();
+        let mut events = Events { number, offsets: Vec::new(), holes: Vec::new(), end: DATA_START };
         for found in &scan.found {
             let header = found.header;
             while let Some(offset) = unreadable.next_if(|offset| *offset < found.offset) {
                 self.chain.damage.get_or_insert((number, offset));
             }
             self.durable = self.durable.max(header.durable);
-            self.log.end = self.log.end.max(header.seq.max(header.durable) + 1);
+            self.log.end = self.log.end.max(header.durable + 1);
+            if used {
+                self.log.end = self.log.end.max(header.seq + 1);
+            }
             match header.kind {
                 Kind::Mark => {}
                 Kind::Copy => {
                     let moved = Moved { number, offset: found.offset, length: found.size };
                     self.copies.push((header.seq, moved, found.intact));
                 }
-                Kind::Event => self.take_event(found, number, &mut offsets),
+                Kind::Event | Kind::Absent => self.take_event(found, &mut events),
+            }
+            if found.intact {
+                events.end = found.offset + found.size;
             }
             segment.last_ms = segment.last_ms.max(header.appended_ms);
         }
-        if scan.found.iter().all(|found| !found.intact) {
+        if !used {
             return;
         }
         self.log.index.segments.insert(number, segment);
+        let Events { offsets, holes, .. } = events;
         if let Some((first, _)) = offsets.first() {
             self.log.index.place_events(number, *first, &offsets);
             let torn = scan.found.last().is_some_and(|found| !found.intact);
-            self.newest = Some(Newest { file: file.clone(), offsets, end: scan.end, torn });
+            self.newest = Some(Newest { file: file.clone(), offsets, holes, end: scan.end, torn });
         }
     }
 
-    fn take_event(&mut self, found: &Found, number: u64, offsets: &mut Vec<(Seq, u32)>) {
+    fn take_event(&mut self, found: &Found, events: &mut Events) {
         let seq = found.header.seq;
         if !found.intact {
-            self.missing.push(Missing { seqs: seq..=seq, number, offset: found.offset });
+            self.missing.push(Missing { seqs: seq..=seq, number: events.number, offset: found.offset });
             return;
         }
         if let Some(last) = self.chain.last {
@@ -214,15 +240,19 @@ impl Recovery<'_> {
                 return;
             }
             if seq > last + 1 {
-                let (number, offset) = self.chain.damage.unwrap_or((number, found.offset));
-                self.missing.push(Missing { seqs: last + 1..=seq - 1, number, offset });
+                let (number, offset) = self.chain.damage.unwrap_or((events.number, found.offset));
+                let seqs = last + 1..=seq - 1;
+                self.missing.push(Missing { seqs: seqs.clone(), number, offset });
+                events.holes.push(Hole { seqs, from: events.end, to: found.offset });
             }
         }
         self.chain.last = Some(seq);
         self.chain.damage = None;
-        offsets.push((seq, found.offset));
         let header = found.header;
-        self.log.known.push(header.key, header.body_hash, header.appended_ms);
+        if header.kind == Kind::Event {
+            events.offsets.push((seq, found.offset));
+            self.log.known.push(header.key, header.body_hash, header.appended_ms);
+        }
     }
 
     fn finish(mut self) -> io::Result<Recovered> {
@@ -283,15 +313,61 @@ impl Recovery<'_> {
             file.read_at(u64::from(*from), &mut bytes)?;
             file.write_at(u64::from(*from), &bytes)?;
         }
-        if newest.torn {
-            // Else the header of a torn record could turn up again behind what is appended now.
-            write_zeros(&**file, u64::from(newest.end), u64::from(newest.file.size))?;
+        for hole in &newest.holes {
+            self.fill_hole(&newest.file, hole)?;
         }
+        let end = self.end_tail(&newest)?;
         file.sync()?;
         if let Some(segment) = self.log.index.segments.get_mut(&newest.file.number) {
             segment.open = true;
         }
-        self.log.active = Some((newest.file, newest.end));
+        self.log.active = Some((newest.file, end));
         Ok(())
+    }
+
+    /// Notes in the place of records that a crash tore that they were never promised, so that the next recovery,
+    /// with later records around, does not take them for lost. Each had room for a header.
+    fn fill_hole(&self, file: &SegmentFile, hole: &Hole) -> io::Result<()> {
+        let absent = self.absent(file.generation, hole.seqs.clone());
+        let start = u64::from(hole.to).saturating_sub(absent.len() as u64);
+        if absent.is_empty() || start < u64::from(hole.from) {
+            return Ok(());
+        }
+        write_zeros(&*file.file, u64::from(hole.from), start)?;
+        file.file.write_at(start, &absent)
+    }
+
+    /// The same behind the last intact record, where the rest is zeroed: else the header of a torn record could
+    /// turn up again behind what is appended now.
+    fn end_tail(&self, newest: &Newest) -> io::Result<u32> {
+        let file = &newest.file;
+        let last = self.chain.last.unwrap_or(0);
+        let absent = self.absent(file.generation, last + 1..=self.log.end - 1);
+        let end = newest.end + absent.len() as u32;
+        if newest.torn {
+            write_zeros(&*file.file, u64::from(newest.end), u64::from(file.size))?;
+        }
+        if end > file.size {
+            return Ok(newest.end);
+        }
+        file.file.write_at(u64::from(newest.end), &absent)?;
+        Ok(end)
+    }
+
+    fn absent(&self, generation: u64, seqs: RangeInclusive<Seq>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for seq in seqs.filter(|seq| *seq > self.durable) {
+            let header = Header {
+                kind: Kind::Absent,
+                generation,
+                seq,
+                appended_ms: 0,
+                durable: self.durable,
+                key: [0; 16],
+                body_hash: [0; 16],
+            };
+            record::encode(&mut bytes, &header, &[]);
+        }
+        bytes
     }
 }
