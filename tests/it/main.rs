@@ -7,6 +7,7 @@
 mod admission;
 mod architecture;
 mod check;
+mod cli;
 mod crds;
 mod delivery;
 mod durability;
@@ -19,5 +20,6 @@ mod log_model;
 mod log_sim_disk;
 mod log_state_contract;
 mod plan_golden;
+mod standalone_folder;
 mod standard_webhooks_python;
 mod support;
