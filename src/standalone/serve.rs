@@ -111,9 +111,9 @@ pub async fn serve(
     if !options.directory.is_dir() {
         return Err(ServeError::NoDirectory(options.directory));
     }
+    let data_dir = Arc::new(DataDir::open(&options.data_dir)?);
     let intake = bind(options.listen, "--listen").await?;
     let admin = bind(options.admin_listen, "--admin-listen").await?;
-    let data_dir = Arc::new(DataDir::open(&options.data_dir)?);
     let metrics = Arc::new(Metrics::new(&options.revision));
     let dispatcher = Arc::new(Dispatcher::new(dispatcher::Options {
         data_dir: data_dir.path().to_owned(),

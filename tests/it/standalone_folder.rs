@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::product::{Product, subscription};
 use crate::support::receiver::Receiver;
@@ -108,11 +108,18 @@ async fn an_object_that_is_not_right_is_paused_and_nothing_else_is_touched() {
     let types: Vec<&str> =
         good["conditions"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["Accepted", "ResolvedRefs", "Programmed", "Ready", "Delivering"]);
-    assert_eq!(
-        good["counters"],
-        json!({"matched": 1, "delivered": 1, "pending": 0, "attempts": 1, "failedAttempts": 0,
-               "deadLettered": 0, "expired": 0, "filterErrors": 0})
-    );
+    for (counter, value) in [
+        ("matched", 1),
+        ("delivered", 1),
+        ("pending", 0),
+        ("attempts", 1),
+        ("failedAttempts", 0),
+        ("deadLettered", 0),
+        ("expired", 0),
+        ("filterErrors", 0),
+    ] {
+        assert_eq!(good["counters"][counter], value, "{counter}");
+    }
     let instance = product.object("ChatInstance", "chat").await.unwrap();
     let types: Vec<&str> =
         instance["conditions"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect();
