@@ -97,12 +97,24 @@ fn explain(error: &Error) -> YamlError {
             "this alias (*name) has no anchor (&name) before it; text that begins with * needs quotes"
                 .to_owned()
         }
-        other => UserMessageFormatter.format_message(other).into_owned(),
+        other => plain(&UserMessageFormatter.format_message(other)),
     };
     YamlError {
         line: location.map_or(0, |at| at.line()),
         column: location.map_or(0, |at| at.column()),
         sentence,
+    }
+}
+
+/// The parser's words for the commonest slips, said so that one knows what to do.
+fn plain(message: &str) -> String {
+    if message.contains("found a tab") || message.contains("tabs disallowed") {
+        "there is a tab here; indent with spaces".to_owned()
+    } else if message.contains("mapping values are not allowed") {
+        "this line does not fit those above it: check its indentation, and put text that holds ': ' in quotes"
+            .to_owned()
+    } else {
+        message.to_owned()
     }
 }
 

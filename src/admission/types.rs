@@ -27,9 +27,10 @@ pub(super) fn check(schema: &Value, value: &Value, at: &str) -> Option<String> {
     let found = found(value);
     Some(match (wanted, value) {
         (_, Value::Null) => format!("expected {}, found nothing: write it, or remove the line", name(wanted)),
-        ("string", Value::Number(_) | Value::Bool(_)) => {
-            format!("expected a string, found {found}: put it in quotes")
-        }
+        ("string", Value::Number(_) | Value::Bool(_)) => match form(schema) {
+            Some(form) => format!("expected a string, found {found}: {form}"),
+            None => format!("expected a string, found {found}: put it in quotes"),
+        },
         ("string", Value::Array(_)) => {
             format!("expected a string, found {found}: write one value, without `-` or `[…]`")
         }
@@ -48,6 +49,15 @@ pub(super) fn check(schema: &Value, value: &Value, at: &str) -> Option<String> {
         ("object", _) => format!("expected a map, found {found}{}", example(schema, at)),
         _ => format!("expected {}, found {found}", name(wanted)),
     })
+}
+
+/// What the schema's own rule says to write, if it does: quotes alone make no duration of a number.
+fn form(schema: &Value) -> Option<&str> {
+    let rules = schema.get("x-kubernetes-validations")?.as_array()?;
+    rules
+        .iter()
+        .filter_map(|rule| rule.get("message")?.as_str())
+        .find(|message| message.starts_with("write "))
 }
 
 /// With an article. Strings are not repeated: one might be a secret.

@@ -91,7 +91,8 @@ fn every_usual_mistake_is_one_sentence() {
         (
             "delivery",
             json!({"timeout": 5}),
-            "spec.delivery.timeout: expected a string, found the number 5: put it in quotes",
+            "spec.delivery.timeout: expected a string, found the number 5: write a duration from 100ms to 5m, with its unit: \
+             500ms, 30s, 5m, 1h30m or 72h",
         ),
         (
             "delivery",

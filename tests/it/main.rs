@@ -6,6 +6,7 @@
 
 mod admission;
 mod architecture;
+mod check;
 mod crds;
 mod delivery;
 mod durability;

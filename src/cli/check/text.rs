@@ -71,14 +71,13 @@ fn count(report: &Report, directory: &str) -> String {
     if objects == 0 && report.unreadable() == 0 {
         return format!("no objects: {directory} holds no manifests (*.yaml, *.yml, *.json) for chathooks\n");
     }
-    let mut parts = vec![format!("{ok} ok")];
-    if warnings > 0 {
-        parts.push(format!("{warnings} with warnings"));
+    let counts = [(ok, "ok"), (warnings, "with warnings"), (errors, "with errors")];
+    let parts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    let mut text = plural(objects, "object");
+    for (index, part) in parts.enumerate() {
+        text.push_str(if index == 0 { ": " } else { ", " });
+        text.push_str(&part);
     }
-    if errors > 0 {
-        parts.push(format!("{errors} with errors"));
-    }
-    let mut text = format!("{}: {}", plural(objects, "object"), parts.join(", "));
     if report.unreadable() > 0 {
         text.push_str(&format!("; {} cannot be read", plural(report.unreadable(), "file")));
     }
