@@ -39,7 +39,7 @@ pub(crate) async fn measure(
 }
 
 async fn drive(target: &Target, receiver: &Receiver, shape: &Shape, span: Duration) -> Result<Arc<Ledger>> {
-    let capacity = span.as_secs() as usize * MOST_PER_SECOND;
+    let capacity = (span.as_secs() as usize * MOST_PER_SECOND).min(shape.most_events);
     let ledger = Arc::new(Ledger::new(capacity, shape.fan_out, target.signed)?);
     receiver.book_into(&ledger);
     load::generate(target, *shape, span, &ledger).await?;

@@ -50,16 +50,22 @@ pub(crate) struct Shape {
     pub(crate) batch: usize,
     /// Subscriptions that take every event, at most [`crate::ledger::MAX_FAN_OUT`].
     pub(crate) fan_out: usize,
+    /// A run ends early when it has sent so many.
+    pub(crate) most_events: usize,
 }
+
+/// Batches are accepted ten times as fast as they are delivered; so many are delivered within about a minute.
+const MOST_BATCHED: usize = 300_000;
 
 impl Shape {
     /// The shape of that name.
     pub(crate) fn of(name: Name) -> Self {
         let closed = Load::Closed { connections: 16 };
-        let one = Self { name, title: "one event a request", load: closed, batch: 1, fan_out: 1 };
+        let title = "one event a request";
+        let one = Self { name, title, load: closed, batch: 1, fan_out: 1, most_events: usize::MAX };
         match name {
             Name::Single => one,
-            Name::Batch => Self { title: "batches of 100", batch: 100, ..one },
+            Name::Batch => Self { title: "batches of 100", batch: 100, most_events: MOST_BATCHED, ..one },
             Name::Fanout => Self { title: "fan-out 5", fan_out: 5, ..one },
             Name::Open => Self {
                 title: "open loop, 1,000/s",
@@ -72,6 +78,6 @@ impl Shape {
     /// What the reference does meanwhile: a proxy passes requests on one by one, which is what a delivery costs
     /// at least, so batches and fan-out are held against single requests.
     pub(crate) fn reference(self) -> Self {
-        Self { batch: 1, fan_out: 1, ..self }
+        Self { batch: 1, fan_out: 1, most_events: usize::MAX, ..self }
     }
 }

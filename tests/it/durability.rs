@@ -106,7 +106,9 @@ async fn a_hanging_receiver_does_not_hold_up_the_end() {
 async fn a_second_process_on_the_same_folder_is_refused() {
     let mut product = Product::new();
     product.start().await;
-    let second = product.command().output().await.unwrap();
+    let mut second = Product::new();
+    std::mem::swap(&mut second.data, &mut product.data);
+    let second = second.command().output().await.unwrap();
     assert!(!second.status.success());
     let message = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(message.contains("another chathooks"), "{message}");

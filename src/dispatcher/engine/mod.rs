@@ -32,8 +32,10 @@ use crate::plan::model::InstancePlan;
 
 /// How far the committed state may be behind; also how often limits are looked after.
 pub const COMMIT_EVERY: Duration = Duration::from_millis(50);
-/// How often the log is told what is needed no more, in commits.
-const RELEASE_EVERY: u32 = 10;
+/// How often the log is told what is needed no more, in ticks.
+const RELEASE_EVERY: usize = 10;
+/// As many positions that are still needed make it once more as rare: telling them costs both sides some time.
+const NEEDED_PER_RELEASE: usize = 50_000;
 /// Events read for matching in one go.
 const PAGE_RECORDS: usize = 256;
 /// Bytes read for matching in one go.
@@ -173,7 +175,8 @@ struct Engine {
     in_flight: usize,
     reports: mpsc::Sender<Report>,
     gauges: Gauges,
-    ticks: u32,
+    /// Ticks until the log is told again what is needed.
+    release_in: usize,
     stopping: Option<(Instant, oneshot::Sender<()>)>,
 }
 
@@ -369,7 +372,7 @@ impl Engine {
 
     /// Looks after limits, opens what waits, publishes counters, commits.
     async fn tick(&mut self) -> Result<(), EngineError> {
-        self.ticks = self.ticks.wrapping_add(1);
+        self.release_in = self.release_in.saturating_sub(1);
         let now_ms = now_ms();
         let mut loose = Vec::new();
         for (id, subscription) in &mut self.subscriptions {
@@ -397,10 +400,13 @@ impl Engine {
                 self.pump(id);
             }
         }
-        let release = self.ticks.is_multiple_of(RELEASE_EVERY);
+        let release = self.release_in == 0;
         if self.committer.wants(release) {
             let changes = self.changes();
             let needed = release.then(|| self.needed());
+            if let Some(needed) = &needed {
+                self.release_in = RELEASE_EVERY * (1 + needed.len() / NEEDED_PER_RELEASE);
+            }
             self.committer.commit(changes, self.cursor, needed);
         }
         Ok(())

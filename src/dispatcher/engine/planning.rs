@@ -66,7 +66,7 @@ impl Engine {
             in_flight: 0,
             reports,
             gauges,
-            ticks: 0,
+            release_in: 0,
             stopping: None,
         };
         engine.apply_stored(plan, stored).await?;

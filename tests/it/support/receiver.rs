@@ -32,6 +32,8 @@ type Answer = Box<dyn Fn(&Received, usize) -> (StatusCode, Duration) + Send + Sy
 
 struct Shared {
     received: Mutex<Vec<Received>>,
+    /// Requests by path and `webhook-id`.
+    counts: Mutex<HashMap<(String, String), usize>>,
     answer: Mutex<Answer>,
 }
 
@@ -48,6 +50,7 @@ impl Receiver {
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             received: Mutex::default(),
+            counts: Mutex::default(),
             answer: Mutex::new(Box::new(|_, _| (StatusCode::OK, Duration::ZERO))),
         });
         let router = Router::new().fallback(receive).with_state(Arc::clone(&shared));
@@ -91,12 +94,15 @@ async fn receive(
     let at = std::time::Instant::now();
     let received = Received { method, path: uri.path().to_owned(), headers, body, at };
     let (status, pause) = {
-        let mut all = shared.received.lock().unwrap();
-        let id = received.header("webhook-id").to_owned();
-        let earlier =
-            all.iter().filter(|other| other.header("webhook-id") == id && other.path == received.path);
-        let answer = (shared.answer.lock().unwrap())(&received, earlier.count());
-        all.push(received);
+        let key = (received.path.clone(), received.header("webhook-id").to_owned());
+        let earlier = {
+            let mut counts = shared.counts.lock().unwrap();
+            let count = counts.entry(key).or_default();
+            *count += 1;
+            *count - 1
+        };
+        let answer = (shared.answer.lock().unwrap())(&received, earlier);
+        shared.received.lock().unwrap().push(received);
         answer
     };
     tokio::time::sleep(pause).await;
