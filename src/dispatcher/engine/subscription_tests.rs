@@ -23,6 +23,7 @@ fn plan() -> SubscriptionPlan {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a plan has it")]
 fn target() -> Option<Arc<HttpTarget>> {
     let plan = HttpTargetPlan {
         url: SensitiveText("http://receiver.example.com/".to_owned()),
