@@ -1,4 +1,11 @@
 //! Integration tests, one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail"
+)]
 
 mod log_contract;
 mod log_faults;

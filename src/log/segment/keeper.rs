@@ -14,14 +14,13 @@ use std::time::Duration;
 use super::disk::is_full;
 use super::file::{self, DATA_START, SegmentFile, Spare};
 use super::ids_file::{self, Id};
-use super::index::Moved;
+use super::index::{Moved, Released};
 use super::reader::read_record;
 use super::record::{self, Header, Kind};
 use super::scan::scan;
 use super::shared::{Next, Overflow, Refusal, Shared};
 use super::sync::{EndsProperly, lock, read, write};
 use super::writer::add_open;
-use crate::log::Seq;
 
 /// How often segments past retention are looked for when nothing else happens.
 const TICK: Duration = Duration::from_secs(30);
@@ -91,8 +90,8 @@ impl Keeper {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "used once, right here")]
-    fn await_orders(&self) -> Option<(Option<(Seq, Vec<Seq>)>, bool)> {
+    /// What was released meanwhile, and whether a segment is wanted; `None` once closed.
+    fn await_orders(&self) -> Option<(Option<Released>, bool)> {
         let shared = &self.shared;
         let mut orders = lock(&shared.orders);
         loop {
@@ -110,9 +109,9 @@ impl Keeper {
         }
     }
 
-    fn work(&mut self, release: Option<(Seq, Vec<Seq>)>, wanted: bool) -> io::Result<()> {
-        if let Some((below, keep)) = release {
-            self.release(below, keep);
+    fn work(&mut self, release: Option<Released>, wanted: bool) -> io::Result<()> {
+        if let Some(released) = release {
+            self.release(released);
         }
         if wanted {
             let next = match self.obtain()? {
@@ -126,9 +125,9 @@ impl Keeper {
         self.fill_reserve()
     }
 
-    fn release(&self, below: Seq, keep: Vec<Seq>) {
-        let below = below.min(*self.shared.end.borrow());
-        let Some(oldest) = write(&self.shared.index).release(below, keep) else { return };
+    fn release(&self, mut released: Released) {
+        released.below = released.below.min(*self.shared.end.borrow());
+        let Some(oldest) = write(&self.shared.index).release(released) else { return };
         let place = read(&self.shared.index).place(oldest);
         let appended_ms =
             place.and_then(|place| read_record(&place, oldest)).map(|(header, _)| header.appended_ms);
@@ -339,11 +338,11 @@ impl Keeper {
     /// `false` if there is none or no room for the copies. As the survivors of two such segments fit into one, every
     /// second call at least wins a segment.
     fn copy_survivors_out(&mut self) -> io::Result<bool> {
-        let to = self.survivors.as_ref().map(|(file, _)| file.number);
+        let half = self.shared.segment_room() as u64 / 2;
         let sparse = self
             .finished()
             .into_iter()
-            .filter(|(number, live, _, size)| *live * 2 < u64::from(*size) && Some(*number) != to);
+            .filter(|(_, live, _, size)| *live <= half.min(u64::from(*size - DATA_START) / 2));
         let Some((victim, live, last_ms, _)) = sparse.min_by_key(|(_, live, ..)| *live) else {
             return Ok(false);
         };
