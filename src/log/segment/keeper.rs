@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::disk::is_full;
 use super::file::{self, DATA_START, SegmentFile, Spare};
@@ -24,6 +24,8 @@ use super::writer::add_open;
 
 /// How often segments past retention are looked for when nothing else happens.
 const TICK: Duration = Duration::from_secs(30);
+/// How long a full disk is not tried again: each try fills what is left of it.
+const DISK_FULL_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of survivors written at once.
 const COPY_CHUNK: usize = 1024 * 1024;
 
@@ -42,6 +44,7 @@ pub(super) struct Keeper {
     pub(super) next_number: u64,
     /// Where survivors are copied to, and where the next goes in it.
     survivors: Option<(Arc<SegmentFile>, u32)>,
+    disk_full: Option<Instant>,
 }
 
 /// Tells the writer, should it wait, that nobody will come.
@@ -61,7 +64,7 @@ impl Keeper {
         ids_files: BTreeMap<u64, IdsFile>,
         next_number: u64,
     ) -> Self {
-        Self { shared, spares, ids_files, next_number, survivors: None }
+        Self { shared, spares, ids_files, next_number, survivors: None, disk_full: None }
     }
 
     /// The segment a new log starts with, made before the thread runs.
@@ -219,12 +222,18 @@ impl Keeper {
         if self.bytes_on_disk() + missing * u64::from(size) > self.shared.limits().capacity_bytes {
             return Ok(Created::AtCapacity);
         }
+        if self.disk_full.is_some_and(|since| since.elapsed() < DISK_FULL_PAUSE) {
+            return Ok(Created::DiskFull);
+        }
         match file::create_spare(&*self.shared.disk, &self.shared.dir, size) {
             Ok(spare) => {
                 self.spares.push(spare);
                 Ok(Created::Yes)
             }
-            Err(error) if is_full(&error) => Ok(Created::DiskFull),
+            Err(error) if is_full(&error) => {
+                self.disk_full = Some(Instant::now());
+                Ok(Created::DiskFull)
+            }
             Err(error) => Err(error),
         }
     }
