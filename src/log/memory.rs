@@ -230,7 +230,9 @@ impl Claims for MemoryState {
     ) -> BoxFuture<'_, Result<Claimed, StateError>> {
         let mut table = self.table();
         let claimed = table.claim(key, claimant, window_ms, lease_ms, now_ms).map(|(claimed, op)| {
-            op.into_iter().for_each(|op| table.apply(op));
+            if let Some(op) = op {
+                table.apply(op);
+            }
             claimed
         });
         ready(claimed).boxed()
@@ -239,8 +241,6 @@ impl Claims for MemoryState {
     fn settle(&self, key: &str, claimant: &str, now_ms: u64) -> BoxFuture<'_, Result<bool, StateError>> {
         let mut table = self.table();
         let op = table.settle(key, claimant, now_ms);
-        let settled = op.is_some();
-        op.into_iter().for_each(|op| table.apply(op));
-        ready(Ok(settled)).boxed()
+        ready(Ok(op.map(|op| table.apply(op)).is_some())).boxed()
     }
 }

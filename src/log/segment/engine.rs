@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::disk::Disk;
 use super::file::DATA_START;
+use super::index::Released;
 use super::keeper::{Keeper, order};
 use super::reader;
 use super::record;
@@ -160,7 +161,7 @@ impl EventLog for SegmentLog {
     }
 
     fn release(&self, below: Seq, keep: Vec<Seq>) {
-        order(&self.shared, |orders| orders.release = Some((below, keep)));
+        order(&self.shared, |orders| orders.release = Some(Released { below, keep }));
     }
 
     fn end(&self) -> watch::Receiver<Seq> {

@@ -56,6 +56,11 @@ pub(super) fn ids_name(number: u64) -> String {
     format!("{number:012}.ids")
 }
 
+/// Whether a name is that of a spare file.
+pub(super) fn is_spare(name: &str) -> bool {
+    name.strip_suffix(".spare").is_some()
+}
+
 /// The number in a name with this ending.
 pub(super) fn number_in(name: &str, ending: &str) -> Option<u64> {
     name.strip_suffix(ending)?.strip_suffix('.')?.parse().ok()

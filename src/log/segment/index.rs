@@ -177,18 +177,17 @@ impl Index {
         let event = own
             .into_iter()
             .chain(self.by_base.range(seq..))
-            .filter_map(|(_, number)| self.segments.get(number)?.first_from(seq))
-            .next();
+            .find_map(|(_, number)| self.segments.get(number)?.first_from(seq));
         match (moved, event) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
     }
 
-    /// Takes note of what is released and counts anew what is live. Returns whether the oldest record changed;
-    /// its time is then unknown (0) and to be set with [`Index::set_oldest_ms`].
-    pub(super) fn release(&mut self, below: Seq, keep: Vec<Seq>) -> Option<Seq> {
-        self.released = Released { below: below.max(self.released.below), keep };
+    /// Takes note of what is released and counts anew what is live. Returns the oldest record if that changed;
+    /// `oldest` is then to be set with its time.
+    pub(super) fn release(&mut self, released: Released) -> Option<Seq> {
+        self.released = Released { below: released.below.max(self.released.below), ..released };
         let below = self.released.below;
         for segment in self.segments.values_mut() {
             segment.live = match segment.first_from(below) {

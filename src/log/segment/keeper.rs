@@ -9,22 +9,23 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::disk::is_full;
 use super::file::{self, DATA_START, SegmentFile, Spare};
 use super::ids_file::{self, Id};
-use super::index::Moved;
+use super::index::{Moved, Released};
 use super::reader::read_record;
 use super::record::{self, Header, Kind};
 use super::scan::scan;
 use super::shared::{Next, Overflow, Refusal, Shared};
 use super::sync::{EndsProperly, lock, read, write};
 use super::writer::add_open;
-use crate::log::Seq;
 
 /// How often segments past retention are looked for when nothing else happens.
 const TICK: Duration = Duration::from_secs(30);
+/// How long a full disk is not tried again: each try fills what is left of it.
+const DISK_FULL_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of survivors written at once.
 const COPY_CHUNK: usize = 1024 * 1024;
 
@@ -43,6 +44,7 @@ pub(super) struct Keeper {
     pub(super) next_number: u64,
     /// Where survivors are copied to, and where the next goes in it.
     survivors: Option<(Arc<SegmentFile>, u32)>,
+    disk_full: Option<Instant>,
 }
 
 /// Tells the writer, should it wait, that nobody will come.
@@ -62,7 +64,7 @@ impl Keeper {
         ids_files: BTreeMap<u64, IdsFile>,
         next_number: u64,
     ) -> Self {
-        Self { shared, spares, ids_files, next_number, survivors: None }
+        Self { shared, spares, ids_files, next_number, survivors: None, disk_full: None }
     }
 
     /// The segment a new log starts with, made before the thread runs.
@@ -91,8 +93,8 @@ impl Keeper {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "used once, right here")]
-    fn await_orders(&self) -> Option<(Option<(Seq, Vec<Seq>)>, bool)> {
+    /// What was released meanwhile, and whether a segment is wanted; `None` once closed.
+    fn await_orders(&self) -> Option<(Option<Released>, bool)> {
         let shared = &self.shared;
         let mut orders = lock(&shared.orders);
         loop {
@@ -110,9 +112,9 @@ impl Keeper {
         }
     }
 
-    fn work(&mut self, release: Option<(Seq, Vec<Seq>)>, wanted: bool) -> io::Result<()> {
-        if let Some((below, keep)) = release {
-            self.release(below, keep);
+    fn work(&mut self, release: Option<Released>, wanted: bool) -> io::Result<()> {
+        if let Some(released) = release {
+            self.release(released);
         }
         if wanted {
             let next = match self.obtain()? {
@@ -126,9 +128,9 @@ impl Keeper {
         self.fill_reserve()
     }
 
-    fn release(&self, below: Seq, keep: Vec<Seq>) {
-        let below = below.min(*self.shared.end.borrow());
-        let Some(oldest) = write(&self.shared.index).release(below, keep) else { return };
+    fn release(&self, mut released: Released) {
+        released.below = released.below.min(*self.shared.end.borrow());
+        let Some(oldest) = write(&self.shared.index).release(released) else { return };
         let place = read(&self.shared.index).place(oldest);
         let appended_ms =
             place.and_then(|place| read_record(&place, oldest)).map(|(header, _)| header.appended_ms);
@@ -220,12 +222,18 @@ impl Keeper {
         if self.bytes_on_disk() + missing * u64::from(size) > self.shared.limits().capacity_bytes {
             return Ok(Created::AtCapacity);
         }
+        if self.disk_full.is_some_and(|since| since.elapsed() < DISK_FULL_PAUSE) {
+            return Ok(Created::DiskFull);
+        }
         match file::create_spare(&*self.shared.disk, &self.shared.dir, size) {
             Ok(spare) => {
                 self.spares.push(spare);
                 Ok(Created::Yes)
             }
-            Err(error) if is_full(&error) => Ok(Created::DiskFull),
+            Err(error) if is_full(&error) => {
+                self.disk_full = Some(Instant::now());
+                Ok(Created::DiskFull)
+            }
             Err(error) => Err(error),
         }
     }
@@ -339,11 +347,11 @@ impl Keeper {
     /// `false` if there is none or no room for the copies. As the survivors of two such segments fit into one, every
     /// second call at least wins a segment.
     fn copy_survivors_out(&mut self) -> io::Result<bool> {
-        let to = self.survivors.as_ref().map(|(file, _)| file.number);
+        let half = self.shared.segment_room() as u64 / 2;
         let sparse = self
             .finished()
             .into_iter()
-            .filter(|(number, live, _, size)| *live * 2 < u64::from(*size) && Some(*number) != to);
+            .filter(|(_, live, _, size)| *live <= half.min(u64::from(*size - DATA_START) / 2));
         let Some((victim, live, last_ms, _)) = sparse.min_by_key(|(_, live, ..)| *live) else {
             return Ok(false);
         };

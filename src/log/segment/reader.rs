@@ -57,13 +57,11 @@ pub(super) fn page(shared: &Shared, from: Seq, end: Seq, max_records: usize, max
     while page.entries.len() < max_records && (page.entries.is_empty() || bytes < max_bytes) {
         let (seq, place) = {
             let index = read(&shared.index);
-            match index.first_from(page.next).filter(|seq| *seq < end) {
-                Some(seq) => (seq, index.place(seq)),
-                None => {
-                    page.next = end;
-                    return page;
-                }
-            }
+            let Some(seq) = index.first_from(page.next).filter(|seq| *seq < end) else {
+                page.next = end;
+                return page;
+            };
+            (seq, index.place(seq))
         };
         page.next = seq + 1;
         let entry = match place.and_then(|place| span.read(&place, seq, max_bytes)) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::disk::{Disk, write_zeros};
 use super::file::{self, DATA_START, Opened, SegmentFile, Spare};
 use super::ids_file;
-use super::index::{Index, Moved, Segment};
+use super::index::{Index, Moved, Released, Segment};
 use super::keeper::IdsFile;
 use super::record::{self, Header, Kind};
 use super::scan::{Found, Scan, scan};
@@ -118,7 +118,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, known: KnownIds, now_ms: u64)
             numbers.entry(number).or_default().0 = true;
         } else if let Some(number) = file::number_in(&name, "seg") {
             numbers.entry(number).or_default().1 = true;
-        } else if name.ends_with(".spare") {
+        } else if file::is_spare(&name) {
             recovery.log.spares.push(file::open_spare(disk, dir.join(name))?);
         }
     }
@@ -262,11 +262,11 @@ impl Recovery<'_> {
             let (number, offset) = self.chain.damage.unwrap_or((self.chain.number, 0));
             self.missing.push(Missing { seqs: last + 1..=self.durable, number, offset });
         }
-        self.place_copies();
+        self.place_copies()?;
         self.report_missing();
         self.settle_newest()?;
         let index = &mut self.log.index;
-        if let Some(oldest) = index.release(0, Vec::new()) {
+        if let Some(oldest) = index.release(Released::default()) {
             let place = index.place(oldest);
             let read = place.and_then(|place| super::reader::read_record(&place, oldest));
             index.oldest = Some((oldest, read.map_or(0, |(header, _)| header.appended_ms)));
@@ -274,15 +274,26 @@ impl Recovery<'_> {
         Ok(self.log)
     }
 
-    /// A copy counts only when the original is gone: else it may be one that was not finished.
-    fn place_copies(&mut self) {
+    /// A copy counts only when the original is gone: else it may be one that was not finished. Such a torn one is
+    /// overwritten, or it would look like a loss once the original is released and gone.
+    fn place_copies(&mut self) -> io::Result<()> {
         for (seq, moved, intact) in std::mem::take(&mut self.copies) {
-            if intact && !self.log.index.contains_event(seq) {
+            let original = self.log.index.contains_event(seq);
+            if intact && !original {
                 self.log.index.publish_copies(&[(seq, moved)], 0, 0);
+            } else if !intact && original {
+                let segment = self.log.index.segments.get(&moved.number);
+                let Some(file) = segment.map(|segment| segment.file.clone()) else { continue };
+                let header = self.header(Kind::Mark, file.generation, self.durable);
+                let mut bytes = Vec::new();
+                record::encode(&mut bytes, &header, &vec![0; moved.length as usize - record::HEADER]);
+                file.file.write_at(u64::from(moved.offset), &bytes)?;
+                file.file.sync()?;
             } else if !intact {
                 self.missing.push(Missing { seqs: seq..=seq, number: moved.number, offset: moved.offset });
             }
         }
+        Ok(())
     }
 
     fn report_missing(&mut self) {
@@ -357,17 +368,13 @@ impl Recovery<'_> {
     fn absent(&self, generation: u64, seqs: RangeInclusive<Seq>) -> Vec<u8> {
         let mut bytes = Vec::new();
         for seq in seqs.filter(|seq| *seq > self.durable) {
-            let header = Header {
-                kind: Kind::Absent,
-                generation,
-                seq,
-                appended_ms: 0,
-                durable: self.durable,
-                key: [0; 16],
-                body_hash: [0; 16],
-            };
-            record::encode(&mut bytes, &header, &[]);
+            record::encode(&mut bytes, &self.header(Kind::Absent, generation, seq), &[]);
         }
         bytes
+    }
+
+    fn header(&self, kind: Kind, generation: u64, seq: Seq) -> Header {
+        let durable = self.durable;
+        Header { kind, generation, seq, appended_ms: 0, durable, key: [0; 16], body_hash: [0; 16] }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::disk::Disk;
 use super::file::{DATA_START, SegmentFile, segment_name};
-use super::index::Index;
+use super::index::{Index, Released};
 use super::sync::{Failure, Inbox, lock, read, write};
 use crate::log::{Appended, BatchMode, Clock, DedupLimits, Entry, LogError, NewRecord, Seq};
 
@@ -96,7 +96,7 @@ pub(super) enum Refusal {
 
 /// What the keeper is asked to do.
 pub(super) struct Orders {
-    pub(super) release: Option<(Seq, Vec<Seq>)>,
+    pub(super) release: Option<Released>,
     pub(super) next: Next,
     /// Something changed that the keeper has to look at.
     pub(super) changed: bool,

@@ -167,7 +167,9 @@ mod tests {
             Op::Claim { key: "k".into(), claim: claim() },
         ];
         let mut bytes = Vec::new();
-        ops.iter().for_each(|op| encode(&mut bytes, op));
+        for op in &ops {
+            encode(&mut bytes, op);
+        }
         assert_eq!(decode(&bytes), Some(ops.to_vec()));
         assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
     }
@@ -181,7 +183,9 @@ mod tests {
         let mut bytes = Vec::new();
         encode_table(&mut bytes, &table);
         let mut again = Table::default();
-        decode(&bytes).unwrap().into_iter().for_each(|op| again.apply(op));
+        for op in decode(&bytes).unwrap() {
+            again.apply(op);
+        }
         assert_eq!((again.shards, again.claims), (table.shards, table.claims));
     }
 }

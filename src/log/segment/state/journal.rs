@@ -64,7 +64,9 @@ fn decode_snapshot(mut bytes: Vec<u8>) -> Option<Table> {
         return None;
     }
     let mut table = Table::default();
-    codec::decode(bytes.get(SNAPSHOT_HEADER..)?)?.into_iter().for_each(|op| table.apply(op));
+    for op in codec::decode(bytes.get(SNAPSHOT_HEADER..)?)? {
+        table.apply(op);
+    }
     Some(table)
 }
 
@@ -92,7 +94,7 @@ impl Journal {
                 numbers.push(number);
             } else if let Some(frame) = file::number_in(&name, "snapshot") {
                 journal.snapshots.push(frame);
-            } else if name.ends_with(".spare") {
+            } else if file::is_spare(&name) {
                 journal.spares.push(file::open_spare(&*journal.disk, journal.dir.join(name))?);
             } else if name == BALLAST {
                 journal.ballast_bytes = journal.disk.open(&journal.dir.join(name))?.len()?;
@@ -160,7 +162,9 @@ impl Journal {
                 let decoded = record::decode(bytes, segment.generation);
                 let ops = decoded.and_then(|d| codec::decode(d.payload(bytes)?));
                 if let Some(ops) = ops {
-                    ops.into_iter().for_each(|op| table.apply(op));
+                    for op in ops {
+                        table.apply(op);
+                    }
                     self.next_frame += 1;
                 }
             }
