@@ -180,11 +180,11 @@ mod tests {
 
     #[test]
     fn hostile_texts_are_refused_quickly() {
-        let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
-        for level in 1..12 {
-            let below = format!("*a{},", level - 1).repeat(10);
-            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", below.trim_end_matches(',')));
-        }
+        let level = |level: usize| match level {
+            0 => "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned(),
+            _ => format!("a{level}: &a{level} [{}x]\n", format!("*a{},", level - 1).repeat(10)),
+        };
+        let bomb: String = (0..12).map(level).collect();
         let error = documents(&bomb).unwrap_err();
         assert!(error.sentence.starts_with("this is larger than any manifest"), "{error}");
         assert!(documents(&"[".repeat(100_000)).is_err());

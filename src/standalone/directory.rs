@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::folder::{Folder, Read, SecretFile, compose};
-use super::generations::Generations;
+use super::folder::{Folder, Memory, Read, SecretFile, compose};
 use super::secret;
 use super::store::{Patience, Reading, Store};
 use crate::yaml::{self, Document};
@@ -13,7 +12,7 @@ use crate::yaml::{self, Document};
 pub struct Directory {
     manifests: Store<Vec<Document>>,
     secrets: Option<Store<Vec<u8>>>,
-    generations: Generations,
+    memory: Memory,
 }
 
 impl Directory {
@@ -23,7 +22,7 @@ impl Directory {
         Self {
             manifests: Store::new(manifests, Reading { wanted: is_manifest, parse: documents }),
             secrets,
-            generations: Generations::default(),
+            memory: Memory::default(),
         }
     }
 
@@ -51,7 +50,7 @@ impl Directory {
         }
         let documents =
             self.manifests.contents().map(|(path, documents)| (text(path), documents.as_slice())).collect();
-        compose(&Read { documents, unreadable, secret_files }, &mut self.generations)
+        compose(&Read { documents, unreadable, secret_files }, &mut self.memory)
     }
 }
 

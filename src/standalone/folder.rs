@@ -4,16 +4,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::PathBuf;
 
 use kube::Resource;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::admissions::Admissions;
 use super::generations::Generations;
 use super::manifest::{self, Kind, Manifest};
 use super::secret;
-use crate::admission::{self, Problem};
+use crate::admission::Problem;
 use crate::plan::{Inputs, Key, Rejected, SecretInput};
 use crate::yaml;
 
@@ -162,9 +164,16 @@ pub struct Read<'a> {
     pub secret_files: Vec<SecretFile<'a>>,
 }
 
+/// What is kept from one reading to the next.
+#[derive(Debug, Default)]
+pub struct Memory {
+    generations: Generations,
+    admissions: Admissions,
+}
+
 /// Makes a folder of what was read.
-pub fn compose(read: &Read<'_>, generations: &mut Generations) -> Folder {
-    let mut composer = Composer { folder: Folder::default(), first: HashMap::new(), generations };
+pub fn compose(read: &Read<'_>, memory: &mut Memory) -> Folder {
+    let mut composer = Composer { folder: Folder::default(), first: HashMap::new(), memory };
     for (path, documents) in &read.documents {
         for document in *documents {
             for (item, value) in manifest::unpack(&document.value) {
@@ -175,7 +184,8 @@ pub fn compose(read: &Read<'_>, generations: &mut Generations) -> Folder {
         }
     }
     composer.secret_files(&read.secret_files);
-    composer.generations.end_round();
+    composer.memory.generations.end_round();
+    composer.memory.admissions.end_round();
     let mut folder = composer.folder;
     folder.entries.extend(read.unreadable.iter().map(|(path, error)| Entry {
         place: Place::file(if path.is_empty() { "." } else { path }),
@@ -183,19 +193,14 @@ pub fn compose(read: &Read<'_>, generations: &mut Generations) -> Folder {
         fate: Fate::Unreadable(error.clone()),
     }));
     // Stable, so that documents of one file keep their order.
-    folder.entries.sort_by(|one, other| {
-        let key = |entry: &Entry| {
-            (entry.place.path.split('/').map(str::to_owned).collect::<Vec<_>>(), entry.place.document)
-        };
-        key(one).cmp(&key(other))
-    });
+    folder.entries.sort_by_cached_key(|entry| (PathBuf::from(&entry.place.path), entry.place.document));
     folder
 }
 
 struct Composer<'a> {
     folder: Folder,
     first: HashMap<(Kind, Key), Place>,
-    generations: &'a mut Generations,
+    memory: &'a mut Memory,
 }
 
 impl Composer<'_> {
@@ -248,8 +253,8 @@ impl Composer<'_> {
     {
         let Manifest { kind, namespace, name, object } = manifest;
         let given = object.pointer("/metadata/generation").and_then(Value::as_i64);
-        let generation = self.generations.of(kind, &namespace, &name, object.get("spec"), given);
-        let admitted = admission::admit(kind.name(), &object).and_then(|admitted| {
+        let generation = self.memory.generations.of(kind, &namespace, &name, object.get("spec"), given);
+        let admitted = self.memory.admissions.admit(kind, &object).and_then(|admitted| {
             serde_json::from_value::<T>(admitted).map_err(|error| {
                 vec![Problem { field: String::new(), detail: format!("the object cannot be read: {error}") }]
             })
@@ -308,7 +313,7 @@ mod tests {
         let parsed: Vec<(String, Vec<yaml::Document>)> =
             files.iter().map(|(path, text)| ((*path).to_owned(), yaml::documents(text).unwrap())).collect();
         let documents = parsed.iter().map(|(path, documents)| (path.clone(), documents.as_slice())).collect();
-        compose(&Read { documents, ..Read::default() }, &mut Generations::default())
+        compose(&Read { documents, ..Read::default() }, &mut Memory::default())
     }
 
     fn secret(name: &str, value: &str) -> String {
@@ -362,7 +367,7 @@ mod tests {
                 .to_vec(),
             ..Read::default()
         };
-        let folder = compose(&read, &mut Generations::default());
+        let folder = compose(&read, &mut Memory::default());
         let value =
             |name: &str| folder.inputs.secrets[&("default".to_owned(), name.to_owned())].data["k"].clone();
         assert_eq!((value("s"), value("t")), (b"one".to_vec(), b"mounted".to_vec()));

@@ -9,7 +9,7 @@ use super::manifest::Kind;
 
 /// Generation of every object that is there.
 #[derive(Debug, Default)]
-pub struct Generations {
+pub(super) struct Generations {
     known: HashMap<(Kind, String, String), Known>,
     round: u64,
 }
@@ -24,7 +24,7 @@ struct Known {
 impl Generations {
     /// The generation of an object as it is now: `given` (what the manifest says, else 1) at first, one more with
     /// every other spec, never less than `given`.
-    pub fn of(
+    pub(super) fn of(
         &mut self,
         kind: Kind,
         namespace: &str,
@@ -50,7 +50,7 @@ impl Generations {
     }
 
     /// Ends a round: objects that were not asked for in it are gone and start anew.
-    pub fn end_round(&mut self) {
+    pub(super) fn end_round(&mut self) {
         let round = self.round;
         self.known.retain(|_, known| known.round == round);
         self.round += 1;

@@ -3,11 +3,12 @@
 //! Reads, watches and reports; has no rules of its own: what a manifest means is said by
 //! [`admission`](crate::admission) and [`plan`](crate::plan).
 
+mod admissions;
 mod changes;
 pub mod data_dir;
 pub mod directory;
 pub mod folder;
-pub mod generations;
+mod generations;
 pub mod manifest;
 pub mod secret;
 pub mod serve;

@@ -40,6 +40,8 @@ pub struct Store<T> {
     root: PathBuf,
     reading: Reading<T>,
     files: BTreeMap<PathBuf, Held<T>>,
+    /// Bytes of all files that are held.
+    bytes: u64,
     troubles: Vec<Trouble>,
     seen: BTreeMap<PathBuf, Fingerprint>,
 }
@@ -55,7 +57,7 @@ struct Held<T> {
 impl<T> Store<T> {
     /// Nothing is read yet.
     pub fn new(root: PathBuf, reading: Reading<T>) -> Self {
-        Self { root, reading, files: BTreeMap::new(), troubles: Vec::new(), seen: BTreeMap::new() }
+        Self { root, reading, files: BTreeMap::new(), bytes: 0, troubles: Vec::new(), seen: BTreeMap::new() }
     }
 
     /// Looks at the directory and reads what has changed; says whether anything is different from before.
@@ -79,7 +81,7 @@ impl<T> Store<T> {
             match now {
                 Some(fingerprint) => self.read(path, fingerprint),
                 None if self.troubles.iter().any(|trouble| path.starts_with(&trouble.path)) => continue,
-                None => drop(self.files.remove(&path)),
+                None => self.bytes -= self.files.remove(&path).map_or(0, |held| held.bytes),
             }
             changed = true;
         }
@@ -87,8 +89,7 @@ impl<T> Store<T> {
     }
 
     fn read(&mut self, path: PathBuf, fingerprint: Fingerprint) {
-        let others: u64 =
-            self.files.iter().filter(|(other, _)| **other != path).map(|(_, held)| held.bytes).sum();
+        let others = self.bytes - self.files.get(&path).map_or(0, |held| held.bytes);
         let read = read_bounded(&self.root.join(&path), MAX_TOTAL_BYTES.saturating_sub(others))
             .and_then(|bytes| Ok((bytes.len() as u64, (self.reading.parse)(bytes)?)));
         let held =
@@ -96,6 +97,7 @@ impl<T> Store<T> {
         held.fingerprint = fingerprint;
         match read {
             Ok((bytes, content)) => {
+                self.bytes = others + bytes;
                 held.bytes = bytes;
                 held.content = Some(content);
                 held.error = None;

@@ -66,7 +66,7 @@ pub struct Walk {
 
 /// Walks a directory. `wanted` is asked with each file's path below the root.
 pub fn walk(root: &Path, wanted: impl Fn(&Path) -> bool) -> Walk {
-    let mut walker = Walker { root, wanted, walk: Walk::default(), above: Vec::new() };
+    let mut walker = Walker { root, wanted, walk: Walk::default(), full: false, above: Vec::new() };
     walker.folder(Path::new(""));
     walker.walk
 }
@@ -75,6 +75,8 @@ struct Walker<'a, W> {
     root: &'a Path,
     wanted: W,
     walk: Walk,
+    /// Whether files beyond the bound have been told of.
+    full: bool,
     /// Device and inode of the folder that is looked into and of those above it, against links that lead back.
     above: Vec<(u64, u64)>,
 }
@@ -125,7 +127,8 @@ impl<W: Fn(&Path) -> bool> Walker<'_, W> {
     fn file(&mut self, path: &Path, metadata: &fs::Metadata) {
         if self.walk.files.len() < MAX_FILES {
             self.walk.files.push(Found { path: path.to_owned(), fingerprint: Fingerprint::of(metadata) });
-        } else {
+        } else if !self.full {
+            self.full = true;
             self.trouble(
                 path,
                 format!(
@@ -136,10 +139,7 @@ impl<W: Fn(&Path) -> bool> Walker<'_, W> {
     }
 
     fn trouble(&mut self, path: &Path, error: String) {
-        // One per kind of mistake is enough when a whole tree is beyond a bound.
-        if self.walk.troubles.last().is_none_or(|last| last.error != error) {
-            self.walk.troubles.push(Trouble { path: path.to_owned(), error });
-        }
+        self.walk.troubles.push(Trouble { path: path.to_owned(), error });
     }
 }
 

@@ -146,9 +146,8 @@ async fn secrets_that_nobody_named_are_made_once_and_never_printed() {
     }
     product.write("made.yaml", GENERATED);
     let sub = subscription("s", &receiver.url("/"), "events: ['*']");
-    let sub: String =
-        sub.lines().filter(|line| !line.contains("signing:")).map(|l| format!("{l}\n")).collect();
-    product.write("sub.yaml", &sub.replace("name: chat", "name: made"));
+    let sub: Vec<&str> = sub.lines().filter(|line| !line.contains("signing:")).collect();
+    product.write("sub.yaml", &sub.join("\n").replace("name: chat", "name: made"));
     product.start().await;
     product.served("s").await;
 

@@ -130,9 +130,9 @@ fn judge(
     for (why, sentence) in &verdict.resolved_refs.problems {
         let missing = matches!(why.as_str(), reason::SECRET_NOT_FOUND | reason::KEY_NOT_FOUND);
         if missing && allow_missing_refs {
-            warnings.push(sentence.clone())
+            warnings.push(sentence.clone());
         } else {
-            problems.push(sentence.clone())
+            problems.push(sentence.clone());
         }
     }
     warnings.extend(verdict.warnings.iter().cloned());

@@ -79,7 +79,9 @@ fn count(report: &Report, directory: &str) -> String {
         text.push_str(&part);
     }
     if report.unreadable() > 0 {
-        text.push_str(&format!("; {} cannot be read", plural(report.unreadable(), "file")));
+        text.push_str("; ");
+        text.push_str(&plural(report.unreadable(), "file"));
+        text.push_str(" cannot be read");
     }
     text.push('\n');
     text

@@ -40,9 +40,10 @@ impl Feed {
                     if progress.stopped.load(Ordering::Relaxed) {
                         break;
                     }
-                    post(&http, &url, &token, line).await;
-                    progress.accepted.fetch_add(1, Ordering::Relaxed);
-                    progress.saw(line);
+                    if post(&http, &url, &token, line, &progress.stopped).await {
+                        progress.accepted.fetch_add(1, Ordering::Relaxed);
+                        progress.saw(line);
+                    }
                     sleep(PACE).await;
                 }
                 if once || progress.stopped.load(Ordering::Relaxed) {
@@ -54,8 +55,9 @@ impl Feed {
         feed
     }
 
-    pub(super) fn stop(&self) {
-        self.progress.stopped.store(true, Ordering::Relaxed);
+    /// Sends no more; says whether that was said before.
+    pub(super) fn stop(&self) -> bool {
+        self.progress.stopped.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn finished(&self) -> bool {
@@ -77,22 +79,30 @@ impl Progress {
     fn saw(&self, line: &str) {
         let event: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.push(event["event"].as_str().unwrap_or_default().to_owned());
+        recent.push(text(&event, "event").unwrap_or_default().to_owned());
         if recent.len() > RECENT {
             recent.remove(0);
         }
     }
 }
 
+fn text<'a>(event: &'a serde_json::Value, field: &str) -> Option<&'a str> {
+    event.get(field).and_then(serde_json::Value::as_str)
+}
+
 /// Posts one envelope until it is accepted, under one fresh id: sending the same again is always safe.
-async fn post(http: &reqwest::Client, url: &str, token: &str, line: &str) {
+/// `false` if it was stopped before that.
+async fn post(http: &reqwest::Client, url: &str, token: &str, line: &str, stopped: &AtomicBool) -> bool {
     let envelope: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
     let fresh = format!("{:032x}", rand::random::<u128>());
-    let body = envelope["id"].as_str().map_or_else(|| line.to_owned(), |id| line.replacen(id, &fresh, 1));
+    let body = text(&envelope, "id").map_or_else(|| line.to_owned(), |id| line.replacen(id, &fresh, 1));
     loop {
         let request = http.post(url).bearer_auth(token).header("content-type", "application/json");
         if request.body(body.clone()).send().await.is_ok_and(|answer| answer.status().as_u16() == 202) {
-            return;
+            return true;
+        }
+        if stopped.load(Ordering::Relaxed) {
+            return false;
         }
         sleep(AGAIN).await;
     }

@@ -11,6 +11,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use self::feed::Feed;
@@ -41,8 +42,8 @@ pub(super) enum DemoError {
     NotReady(String),
 }
 
-/// Shows it. With `once` it ends by itself: success if every envelope was delivered and verified; otherwise it goes
-/// on until Ctrl-C.
+/// Shows it. With `once` it ends by itself, otherwise with Ctrl-C; a second Ctrl-C does not wait for the last
+/// deliveries. Success if every envelope was delivered and verified.
 pub(super) async fn run(once: bool) -> Result<ExitCode, DemoError> {
     let receiver = Receiver::start().await?;
     let scene = Scene::prepare(receiver.address())?;
@@ -55,8 +56,8 @@ pub(super) async fn run(once: bool) -> Result<ExitCode, DemoError> {
     let feed = Feed::start(http.clone(), scene.intake_url(), scene.token()?, once);
     let begun = Instant::now();
     let mut ended = None;
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
     let figures = loop {
         let outage = (OUTAGE.0..OUTAGE.0 + OUTAGE.1).contains(&begun.elapsed());
         receiver.fail(outage);
@@ -70,10 +71,11 @@ pub(super) async fn run(once: bool) -> Result<ExitCode, DemoError> {
         }
         tokio::select! {
             () = sleep(REDRAW) => {}
-            _ = &mut interrupted, if !feed.finished() => feed.stop(),
+            _ = interrupts.recv() => if feed.stop() { break figures },
+            _ = terminations.recv() => break figures,
         }
     };
-    view.summary(&figures);
+    view::summary(&figures);
     stop(dispatcher).await?;
     Ok(if figures.settled() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -89,6 +91,8 @@ fn start(scene: &Scene) -> Result<Child, DemoError> {
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
+        // Ctrl-C is for the demo, which ends the process itself once everything is delivered.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
     Ok(child)

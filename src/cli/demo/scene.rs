@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 /// The subscriptions, their path at the receiver, and what they are for.
 pub(super) const SUBSCRIPTIONS: [(&str, &str, &str); 3] = [
-    ("security", "/siem", "sign-ins, roles, configuration"),
-    ("chats", "/bot", "chats of people, by a CEL filter"),
+    ("security", "/siem", "sign-ins, roles"),
+    ("chats", "/bot", "chats, by CEL"),
     ("everything", "/audit", "every event"),
 ];
 

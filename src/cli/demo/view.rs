@@ -1,7 +1,6 @@
 //! What the demo shows: a block that is redrawn on a terminal, a line a second elsewhere, and a summary.
 
-use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 use super::feed::Feed;
 use super::receiver::{Receiver, Seen};
 use super::scene::{SUBSCRIPTIONS, Scene};
+use crate::cli::output::print;
 
 /// Pause between lines where nothing can be redrawn.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -33,13 +33,14 @@ struct Row {
 
 impl Figures {
     pub(super) fn new(feed: &Feed, receiver: &Receiver, status: &Value) -> Self {
-        let objects = status["objects"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let objects = status.get("objects").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let is = |object: &Value, field: &str, value: &str| object.get(field).is_some_and(|is| is == value);
         let rows = SUBSCRIPTIONS.iter().map(|(name, path, about)| {
-            let counter = |counter: &str| {
-                let object =
-                    objects.iter().find(|o| o["kind"] == "WebhookSubscription" && o["name"] == *name);
-                object.and_then(|object| object["counters"][counter].as_u64()).unwrap_or_default()
-            };
+            let mut subscriptions = objects.iter().filter(|object| is(object, "kind", "WebhookSubscription"));
+            let counters =
+                subscriptions.find(|object| is(object, "name", name)).and_then(|o| o.get("counters"));
+            let counter =
+                |counter: &str| counters.and_then(|all| all.get(counter)?.as_u64()).unwrap_or_default();
             Row {
                 name,
                 about,
@@ -53,22 +54,20 @@ impl Figures {
         Self { rows: rows.collect(), accepted: feed.accepted(), recent: feed.recent() }
     }
 
-    /// Whether everything accepted so far is delivered and verified.
+    /// Whether everything accepted so far is delivered and verified. All subscriptions are matched in one pass, so
+    /// when the one to everything has it all, the counters of the others are complete.
     pub(super) fn settled(&self) -> bool {
-        let verified = |row: &Row| row.seen.verified.len() as u64;
-        self.lost() == 0
+        self.accepted > 0
+            && self.lost() == 0
             && self.rows.iter().all(|row| {
-                row.pending == 0
-                    && row.matched == verified(row)
-                    && row.seen.unverified == 0
-                    && row.matched > 0
+                row.pending == 0 && row.matched == row.seen.verified.len() as u64 && row.seen.unverified == 0
             })
     }
 
-    /// Accepted envelopes that the subscription to everything has not received.
+    /// Accepted envelopes that the subscription to everything has neither received nor waits for.
     fn lost(&self) -> u64 {
-        let everything = self.rows.last().map_or(0, |row| row.seen.verified.len() as u64);
-        self.accepted.saturating_sub(everything)
+        let there = |row: &Row| row.seen.verified.len() as u64 + row.pending;
+        self.accepted.saturating_sub(self.rows.last().map_or(0, there))
     }
 
     fn sum(&self, of: impl Fn(&Row) -> u64) -> u64 {
@@ -106,23 +105,27 @@ impl View {
             print(&line(figures, outage));
         }
     }
+}
 
-    pub(super) fn summary(&self, figures: &Figures) {
-        let verdict = if figures.settled() {
-            "everything that was accepted arrived, every signature holds"
-        } else {
-            "NOT everything arrived and was verified"
-        };
-        print(&format!(
-            "\n{verdict}\n  envelopes accepted    {}\n  deliveries            {}\n  verified              {}\n  \
-             attempts that failed  {} (the receiver was down for 3 seconds)\n  lost                  {}\n\n{NEXT}",
-            figures.accepted,
-            figures.sum(|row| row.delivered),
-            figures.sum(|row| row.seen.verified.len() as u64),
-            figures.sum(|row| row.failed),
-            figures.lost(),
-        ));
-    }
+/// What came of it, and what to do next.
+pub(super) fn summary(figures: &Figures) {
+    let verdict = if figures.settled() {
+        "everything that was accepted arrived, every signature holds"
+    } else {
+        "NOT everything has arrived and was verified"
+    };
+    print(&format!(
+        "\n{verdict}\n  envelopes accepted    {}\n  deliveries            {}\n  verified              {}\n  \
+         waiting               {}\n  \
+         attempts that failed  {} (the receiver was down for 3 seconds)\n  \
+         lost                  {}\n\n{NEXT}",
+        figures.accepted,
+        figures.sum(|row| row.delivered),
+        figures.sum(|row| row.seen.verified.len() as u64),
+        figures.sum(|row| row.pending),
+        figures.sum(|row| row.failed),
+        figures.lost(),
+    ));
 }
 
 const NEXT: &str = "Three things to do next:
@@ -131,24 +134,23 @@ const NEXT: &str = "Three things to do next:
   3. serve it:                       chathooks standalone my-hooks
 ";
 
+/// Lines of a block are no wider than this, so that none wraps and the block can be redrawn.
+const WIDTH: usize = 78;
+
 fn block(figures: &Figures, outage: bool) -> String {
-    let mut text = format!(
-        "{} envelopes accepted (each on disk before its 202)   receiver: {}\n  latest: {}\n\n  {:<12}{:>9}{:>11}{:>10}{:>9}{:>8}\n",
-        figures.accepted,
-        receiver_state(outage),
-        figures.recent.join("  "),
-        "subscription",
-        "matched",
-        "delivered",
-        "verified",
-        "waiting",
-        "failed"
-    );
-    for row in &figures.rows {
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "  {:<12}{:>9}{:>11}{:>10}{:>9}{:>8}   {}",
+    let mut lines = vec![
+        format!(
+            "{} envelopes accepted, each on disk before its 202    receiver: {}",
+            figures.accepted,
+            receiver_state(outage)
+        ),
+        format!("  latest: {}", figures.recent.join("  ")),
+        String::new(),
+        "  subscription  matched  delivered  verified  waiting  failed".to_owned(),
+    ];
+    lines.extend(figures.rows.iter().map(|row| {
+        format!(
+            "  {:<12}{:>9}{:>11}{:>10}{:>9}{:>8}  {}",
             row.name,
             row.matched,
             row.delivered,
@@ -156,9 +158,9 @@ fn block(figures: &Figures, outage: bool) -> String {
             row.pending,
             row.failed,
             row.about
-        );
-    }
-    text
+        )
+    }));
+    lines.iter().map(|line| line.chars().take(WIDTH).chain(['\n']).collect::<String>()).collect()
 }
 
 fn line(figures: &Figures, outage: bool) -> String {
@@ -174,11 +176,5 @@ fn line(figures: &Figures, outage: bool) -> String {
 }
 
 fn receiver_state(outage: bool) -> &'static str {
-    if outage { "DOWN, answers 503" } else { "up" }
-}
-
-/// A reader who went away is no reason to fail: the exit code still tells.
-fn print(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    if outage { "DOWN (503)" } else { "up" }
 }
