@@ -85,10 +85,22 @@ pub mod reason {
     pub const NO_EVENTS_YET: &str = "NoEventsYet";
     /// Delivering is false: `suspend` is true here or on the ChatInstance.
     pub const SUSPENDED: &str = "Suspended";
-    /// Delivering is false: attempts fail and are retried.
-    pub const FAILING: &str = "Failing";
     /// Delivering is false: the target answered 410 and nothing is sent until the spec changes.
-    pub const TARGET_GONE: &str = "TargetGone";
+    pub const GONE: &str = "Gone";
+    /// Delivering is false: the target answered with a status that is not 2xx.
+    pub const HTTP_ERROR: &str = "HttpError";
+    /// Delivering is false: no answer, or no connection, within the deadline.
+    pub const TIMEOUT: &str = "Timeout";
+    /// Delivering is false: nobody listens at the target.
+    pub const CONNECTION_REFUSED: &str = "ConnectionRefused";
+    /// Delivering is false: the name does not resolve, the certificate is not trusted, or the network fails.
+    pub const CONNECTION_FAILED: &str = "ConnectionFailed";
+    /// Delivering is false: the connection ended before there was an answer.
+    pub const CONNECTION_LOST: &str = "ConnectionLost";
+    /// Delivering is false: the event's record in the log is damaged or gone.
+    pub const EVENT_UNREADABLE: &str = "EventUnreadable";
+    /// Delivering is false: a bug of ours; the log tells more.
+    pub const INTERNAL_ERROR: &str = "InternalError";
 }
 
 /// Status, reason and message of one condition; what is left is bookkeeping.

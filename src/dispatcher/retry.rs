@@ -79,7 +79,7 @@ mod tests {
     fn one_pause_per_step_then_none() {
         let schedule = [1_000, 60_000];
         assert_eq!(pause(&schedule, 0, 1, None, 0.9), Some(Duration::from_secs(1)));
-        assert_eq!(pause(&schedule, 0, 2, None, 0.1), Some(Duration::from_secs(60)));
+        assert_eq!(pause(&schedule, 0, 2, None, 0.1), Some(Duration::from_mins(1)));
         assert_eq!(pause(&schedule, 0, 3, None, 0.5), None);
         assert_eq!(pause(&[], 20, 1, None, 0.5), None);
     }

@@ -30,7 +30,7 @@ pub fn compile(inputs: &Inputs) -> Outcome {
     compiler.compile_subscriptions();
     let instances = compiler.instances.into_values().map(|known| known.plan).collect();
     Outcome {
-        plan: Plan { version: PLAN_VERSION, instances },
+        plan: Plan { version: PLAN_VERSION, complete: !inputs.unreadable, instances },
         verdicts: compiler.verdicts,
         wanted_secrets: compiler.wanted,
     }

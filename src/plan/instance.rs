@@ -50,6 +50,7 @@ fn blank(
         name: name.clone(),
         generation,
         paused,
+        rejected: false,
         suspended: false,
         intake: IntakePlan { bearer_tokens: Vec::new(), signing_keys: Vec::new() },
         queue_bytes: queue.size.as_bytes(),

@@ -37,6 +37,8 @@ pub struct Inputs {
     pub rejected: Vec<Rejected>,
     /// Every Secret that is known.
     pub secrets: BTreeMap<Key, SecretInput>,
+    /// Whether something was found that may be one of ours but could not be read or named: see [`Plan::complete`].
+    pub unreadable: bool,
 }
 
 /// An object that admission refused.

@@ -14,6 +14,8 @@ pub const PLAN_VERSION: u32 = 1;
 pub struct Plan {
     /// [`PLAN_VERSION`] of the writer.
     pub version: u32,
+    /// Whether every manifest could be read and placed. If not, what is absent may just be misspelt: nobody forgets it.
+    pub complete: bool,
     /// One entry per ChatInstance, ascending by namespace and name.
     pub instances: Vec<InstancePlan>,
 }
@@ -52,6 +54,8 @@ pub struct InstancePlan {
     pub generation: i64,
     /// Why it is paused (not accepted, or a reference does not resolve): intake answers 503, nothing is delivered.
     pub paused: Option<String>,
+    /// Its spec could not be read, so bounds below are defaults: who knows the last good ones keeps those.
+    pub rejected: bool,
     /// `spec.suspend`: intake goes on, nothing is delivered.
     pub suspended: bool,
     /// Who may post events.
@@ -106,6 +110,8 @@ pub struct SubscriptionPlan {
     pub generation: i64,
     /// Why it is paused (not accepted, or a reference does not resolve): its events are kept within its backlog.
     pub paused: Option<String>,
+    /// Its spec could not be read, so rules and bounds below are defaults: who knows the last good ones keeps those.
+    pub rejected: bool,
     /// `spec.suspend`: its events are kept within its backlog.
     pub suspended: bool,
     /// Which events.

@@ -61,6 +61,7 @@ fn blank(key: &Key, generation: i64, paused: Option<String>, delivery: &Delivery
         name: key.1.clone(),
         generation,
         paused,
+        rejected: false,
         suspended: false,
         rules: everything(),
         target: None,

@@ -102,3 +102,18 @@ fn every_module_says_what_it_does_and_no_file_is_too_long() {
         assert!(lines < 800, "{} has {lines} lines: split it", file.display());
     }
 }
+
+#[test]
+fn every_reason_of_a_failed_attempt_is_in_the_closed_set() {
+    let known = fs::read_to_string(src().join("api/conditions.rs")).unwrap();
+    let reason = Regex::new(r#"(?:reason: |failed\(|unhealthy\()"([A-Z]\w+)""#).unwrap();
+    let mut seen = 0;
+    for file in sources(&src().join("dispatcher")) {
+        for found in reason.captures_iter(&code_of(&file)) {
+            seen += 1;
+            let known = known.contains(&format!("\"{}\"", &found[1]));
+            assert!(known, "{}: reason {} is not in api/conditions.rs", file.display(), &found[1]);
+        }
+    }
+    assert!(seen >= 8, "only {seen} reasons were found: has the code changed its form?");
+}

@@ -70,7 +70,7 @@ async fn failures_are_retried_and_then_kept_as_dead_letters() {
 async fn a_hanging_target_slows_nobody_else() {
     let receiver = Receiver::start().await;
     receiver.answer(|received, _| {
-        let pause = if received.path == "/hangs" { Duration::from_secs(60) } else { Duration::ZERO };
+        let pause = if received.path == "/hangs" { Duration::from_mins(1) } else { Duration::ZERO };
         (StatusCode::OK, pause)
     });
     let mut product = Product::new();

@@ -91,7 +91,7 @@ async fn sigterm_lets_deliveries_end_and_exits_with_zero() {
 #[tokio::test]
 async fn a_hanging_receiver_does_not_hold_up_the_end() {
     let receiver = Receiver::start().await;
-    receiver.answer(|_, _| (StatusCode::OK, Duration::from_secs(60)));
+    receiver.answer(|_, _| (StatusCode::OK, Duration::from_mins(1)));
     let mut product = Product::new();
     product.write("sub.yaml", &subscription("s", &receiver.url("/"), "events: ['*']"));
     product.start_by(&["--grace", "1s"]).await;

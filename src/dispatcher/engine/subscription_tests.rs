@@ -10,6 +10,7 @@ fn plan() -> SubscriptionPlan {
         name: "s".to_owned(),
         generation: 1,
         paused: None,
+        rejected: false,
         suspended: false,
         rules: MatchPlan { events: vec!["*".to_owned()], exclude: vec![], equals: vec![], expression: None },
         target: None,

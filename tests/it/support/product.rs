@@ -52,7 +52,7 @@ pub struct Product {
 
 /// `spec` of a subscription to `url`, with `more` lines below it (two spaces of indent are added).
 pub fn subscription(name: &str, url: &str, more: &str) -> String {
-    let more: String = more.lines().map(|line| format!("  {line}\n")).collect();
+    let more = more.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
     format!(
         "apiVersion: chathooks.dev/v1alpha1\nkind: WebhookSubscription\nmetadata: {{ name: {name}, namespace: ai }}\n\
          spec:\n  instanceRef: {{ name: chat }}\n  target: {{ http: {{ url: '{url}' }} }}\n  \
