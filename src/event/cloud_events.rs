@@ -1,6 +1,6 @@
 //! stub
-use super::{EnvelopeError, Event};
 use bytes::Bytes;
+use super::{EnvelopeError, Event};
 
 /// A CloudEvent in structured JSON, made into an envelope.
 pub fn structured(json: &Bytes) -> Result<Event, EnvelopeError> {
