@@ -24,7 +24,7 @@ pub mod snapshot;
 pub mod storage;
 pub mod targets;
 
-use self::engine::{EngineError, Process};
+use self::engine::{Completeness, EngineError, Process};
 use self::intake::{IntakeInstance, IntakeTable};
 use self::snapshot::{InstanceSnapshot, SubscriptionSnapshot};
 use self::storage::InstanceStorage;
@@ -71,7 +71,7 @@ pub struct Dispatcher {
 }
 
 struct Instance {
-    plan: Mutex<Arc<InstancePlan>>,
+    served: Mutex<(Arc<InstancePlan>, Completeness)>,
     engine: engine::Handle,
     storage: InstanceStorage,
     events: Arc<dyn EventLog>,
@@ -98,12 +98,13 @@ impl Dispatcher {
     pub async fn apply(&self, plan: Plan) -> Result<(), DispatcherError> {
         let _one_at_a_time = self.applying.lock().await;
         let mut previous = self.instances().clone();
+        let completeness = if plan.complete { Completeness::Complete } else { Completeness::Incomplete };
         for instance in plan.instances {
             let key = (instance.namespace.clone(), instance.name.clone());
             let instance = Arc::new(instance);
             match previous.remove(&key) {
-                Some(running) => self.change(&running, instance).await?,
-                None => self.begin(key, instance).await?,
+                Some(running) => self.change(&running, instance, completeness).await?,
+                None => self.begin(key, instance, completeness).await?,
             }
         }
         let gone: Vec<_> = previous.into_iter().collect();
@@ -122,32 +123,43 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn begin(&self, key: (String, String), plan: Arc<InstancePlan>) -> Result<(), DispatcherError> {
+    async fn begin(
+        &self,
+        key: (String, String),
+        plan: Arc<InstancePlan>,
+        completeness: Completeness,
+    ) -> Result<(), DispatcherError> {
         let name = format!("{}/{}", key.0, key.1);
         let storage = InstanceStorage::open(self.data_dir.clone(), &plan).await?;
         let parts = storage.parts();
         let events = Arc::clone(&parts.events);
-        let (engine, task) = engine::start(parts, self.process.clone(), Arc::clone(&plan))
+        let (engine, task) = engine::start(parts, self.process.clone(), Arc::clone(&plan), completeness)
             .await
             .map_err(|source| DispatcherError::Engine { instance: name.clone(), source })?;
         self.watch_over(name, task);
-        let instance = Arc::new(Instance { plan: Mutex::new(plan), engine, storage, events });
+        let instance =
+            Arc::new(Instance { served: Mutex::new((plan, completeness)), engine, storage, events });
         self.instances().insert(key, instance);
         Ok(())
     }
 
-    async fn change(&self, running: &Instance, plan: Arc<InstancePlan>) -> Result<(), DispatcherError> {
-        if running.plan() == plan {
+    async fn change(
+        &self,
+        running: &Instance,
+        plan: Arc<InstancePlan>,
+        completeness: Completeness,
+    ) -> Result<(), DispatcherError> {
+        if running.served() == (Arc::clone(&plan), completeness) {
             return Ok(());
         }
         let name = format!("{}/{}", plan.namespace, plan.name);
         running.storage.set_limits(&plan);
         running
             .engine
-            .apply(Arc::clone(&plan))
+            .apply(Arc::clone(&plan), completeness)
             .await
             .map_err(|source| DispatcherError::Engine { instance: name, source: source.into() })?;
-        *running.plan.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+        *running.served.lock().unwrap_or_else(PoisonError::into_inner) = (plan, completeness);
         Ok(())
     }
 
@@ -207,8 +219,12 @@ impl Dispatcher {
 }
 
 impl Instance {
+    fn served(&self) -> (Arc<InstancePlan>, Completeness) {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn plan(&self) -> Arc<InstancePlan> {
-        Arc::clone(&self.plan.lock().unwrap_or_else(PoisonError::into_inner))
+        self.served().0
     }
 
     fn intake(&self) -> IntakeInstance {

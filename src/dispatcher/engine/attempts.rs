@@ -25,7 +25,7 @@ pub(super) type DeliveryId = (u32, Seq);
 #[derive(Debug)]
 pub(super) enum Report {
     /// An attempt was made.
-    Attempted { id: DeliveryId, outcome: Outcome },
+    Attempted { id: DeliveryId, spec: u64, outcome: Outcome },
     /// A dead letter was written, or not.
     DeadLetter { id: DeliveryId, written: bool },
 }
@@ -52,6 +52,8 @@ impl Drop for Slot {
 /// Everything one attempt needs.
 pub(super) struct Attempt {
     pub(super) id: DeliveryId,
+    /// What the subscription's plan stood for.
+    pub(super) spec: u64,
     pub(super) events: Arc<dyn EventLog>,
     pub(super) client: EgressClient,
     pub(super) target: Arc<HttpTarget>,
@@ -62,7 +64,7 @@ pub(super) struct Attempt {
 
 /// Makes one attempt in a task of its own.
 pub(super) fn spawn(attempt: Attempt, reports: mpsc::Sender<Report>) {
-    let Attempt { id, events, client, target, timeout, recorder, slot } = attempt;
+    let Attempt { id, spec, events, client, target, timeout, recorder, slot } = attempt;
     tokio::spawn(async move {
         let attempt = async {
             match read(&*events, id.1).await {
@@ -84,7 +86,7 @@ pub(super) fn spawn(attempt: Attempt, reports: mpsc::Sender<Report>) {
         });
         drop(slot);
         // The engine outlives its tasks except when the process ends.
-        let _ = reports.send(Report::Attempted { id, outcome }).await;
+        let _ = reports.send(Report::Attempted { id, spec, outcome }).await;
     });
 }
 

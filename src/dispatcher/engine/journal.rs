@@ -17,7 +17,11 @@ pub(super) const CURSOR_KEY: &[u8] = b"c";
 pub(super) struct SubscriptionRecord {
     pub(super) start: Seq,
     pub(super) counters: Counters,
-    pub(super) gone: Option<i64>,
+    /// Digest of the spec that was answered 410.
+    pub(super) gone: Option<u64>,
+    /// Backlog limits last in force (age in milliseconds, bytes), for when the spec cannot be read.
+    #[serde(default)]
+    pub(super) limits: Option<(u64, u64)>,
 }
 
 /// What is kept of an open delivery.
@@ -27,6 +31,8 @@ pub(super) struct OpenRecord {
     pub(super) attempts: u32,
     /// When the next one is due, Unix milliseconds; 0: at once.
     pub(super) due_ms: u64,
+    /// The pause before it, in milliseconds: however the clock jumps, no longer is waited.
+    pub(super) pause_ms: u64,
     /// Size of the record in the log.
     pub(super) bytes: u32,
     /// When the event was accepted, Unix milliseconds.
@@ -54,9 +60,10 @@ impl SubscriptionRecord {
 
 impl OpenRecord {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(24);
+        let mut bytes = Vec::with_capacity(32);
         bytes.extend(self.attempts.to_be_bytes());
         bytes.extend(self.due_ms.to_be_bytes());
+        bytes.extend(self.pause_ms.to_be_bytes());
         bytes.extend(self.bytes.to_be_bytes());
         bytes.extend(self.appended_ms.to_be_bytes());
         bytes
@@ -66,6 +73,7 @@ impl OpenRecord {
         Some(Self {
             attempts: u32::from_be_bytes(take(&mut from)?),
             due_ms: u64::from_be_bytes(take(&mut from)?),
+            pause_ms: u64::from_be_bytes(take(&mut from)?),
             bytes: u32::from_be_bytes(take(&mut from)?),
             appended_ms: u64::from_be_bytes(take(&mut from)?),
         })
@@ -119,6 +127,13 @@ pub(super) struct Stored {
 }
 
 impl Stored {
+    /// The last position it needs or may see next: the log must not give it to another event.
+    pub(super) fn last_position(&self) -> Seq {
+        let open = self.open.iter().map(|(seq, _)| seq + 1);
+        let waiting = self.waiting.iter().map(|(start, run)| start + u64::from(run.count));
+        open.chain(waiting).chain(self.record.map(|record| record.start)).max().unwrap_or_default()
+    }
+
     /// Events that were not finished.
     pub(super) fn pending(&self) -> u64 {
         self.open.len() as u64 + self.waiting.iter().map(|(_, run)| u64::from(run.count)).sum::<u64>()
@@ -183,8 +198,9 @@ mod tests {
             start: 7,
             counters: Counters { matched: 3, ..Counters::default() },
             gone: Some(2),
+            limits: Some((10, 20)),
         };
-        let open = OpenRecord { attempts: 2, due_ms: 99, bytes: 700, appended_ms: 42 };
+        let open = OpenRecord { attempts: 2, due_ms: 99, pause_ms: 50, bytes: 700, appended_ms: 42 };
         let run = RunRecord { count: 5, bytes: 3_500, first_ms: 43, loose: true };
         let pairs = vec![
             (CURSOR_KEY.to_vec(), 12_u64.to_be_bytes().to_vec()),

@@ -42,6 +42,8 @@ const PAGE_RECORDS: usize = 256;
 const PAGE_BYTES: usize = 1024 * 1024;
 /// Reports taken before the engine looks at anything else.
 const MAX_REPORTS: usize = 256;
+/// Part of the log that is won when the largest backlog gives way.
+const RELIEF_SHARE: u64 = 16;
 /// Pause before a dead letter that could not be written is tried again.
 const DEAD_LETTER_RETRY: Duration = Duration::from_secs(5);
 
@@ -63,6 +65,15 @@ pub struct Process {
     pub slots: Arc<Slots>,
     /// Where attempts are recorded.
     pub metrics: Arc<Metrics>,
+}
+
+/// Whether a plan holds everything there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// What is absent was removed.
+    Complete,
+    /// What is absent may be in a manifest that cannot be read: it is paused, and nothing of it is forgotten.
+    Incomplete,
 }
 
 /// Why an engine ended by itself; the process must end too.
@@ -105,15 +116,15 @@ pub struct Handle {
 
 #[derive(Debug)]
 enum Command {
-    Apply(Arc<InstancePlan>, oneshot::Sender<Result<(), PlanError>>),
+    Apply(Arc<InstancePlan>, Completeness, oneshot::Sender<Result<(), PlanError>>),
     Shutdown(Instant, oneshot::Sender<()>),
 }
 
 impl Handle {
     /// Serves a new plan. When this returns, new subscriptions are on record: no event accepted later passes them by.
-    pub async fn apply(&self, plan: Arc<InstancePlan>) -> Result<(), PlanError> {
+    pub async fn apply(&self, plan: Arc<InstancePlan>, completeness: Completeness) -> Result<(), PlanError> {
         let (done, wait) = oneshot::channel();
-        self.commands.send(Command::Apply(plan, done)).await.map_err(|_| PlanError::Ended)?;
+        self.commands.send(Command::Apply(plan, completeness, done)).await.map_err(|_| PlanError::Ended)?;
         wait.await.map_err(|_| PlanError::Ended)?
     }
 
@@ -142,14 +153,23 @@ pub async fn start(
     storage: Storage,
     process: Process,
     plan: Arc<InstancePlan>,
+    completeness: Completeness,
 ) -> Result<(Handle, tokio::task::JoinHandle<Result<(), EngineError>>), EngineError> {
     let held = storage.state.acquire(0).await?;
     let (commands, inbox) = mpsc::channel(16);
     let (reports, reported) = mpsc::channel(1_024);
     let gauges = Gauges::default();
     let (cursor_tx, cursor) = watch::channel(1);
-    let mut engine =
-        Engine::recover(storage, held, process, plan, reports, Arc::clone(&gauges), cursor_tx).await?;
+    let mut engine = Engine::recover(
+        storage,
+        held,
+        process,
+        (plan, completeness),
+        reports,
+        Arc::clone(&gauges),
+        cursor_tx,
+    )
+    .await?;
     let task = tokio::spawn(async move { engine.run(inbox, reported).await });
     Ok((Handle { commands, gauges, cursor }, task))
 }
@@ -167,7 +187,9 @@ struct Engine {
     cursor_tx: watch::Sender<Seq>,
     end: watch::Receiver<Seq>,
     committer: Committer,
-    timers: BTreeSet<(Instant, u32, Seq)>,
+    /// When each subscription wants to be woken for its next retry.
+    timers: BTreeSet<(Instant, u32)>,
+    clock: Clock,
     slots: Arc<Slots>,
     metrics: Arc<Metrics>,
     /// Subscriptions that could not begin because of the process's caps, in order.
@@ -216,8 +238,8 @@ impl Engine {
 
     async fn command(&mut self, command: Command) -> Result<(), EngineError> {
         match command {
-            Command::Apply(plan, done) => {
-                let applied = self.apply(plan).await;
+            Command::Apply(plan, completeness, done) => {
+                let applied = self.apply(plan, completeness).await;
                 // The caller may have gone; the plan is served all the same.
                 let _ = done.send(applied);
             }
@@ -231,7 +253,8 @@ impl Engine {
     }
 
     async fn stop(&mut self) -> Result<(), EngineError> {
-        self.committer.settle().await?;
+        let release = self.committer.settle().await?;
+        self.release(release);
         let changes = self.changes();
         self.committer.commit_now(changes).await?;
         if let Some((_, done)) = self.stopping.take() {
@@ -270,13 +293,14 @@ impl Engine {
                         touched.insert(id);
                     }
                     Err(sentence) => {
-                        subscription.filter_failed();
-                        tracing::warn!(
-                            namespace = subscription.plan.namespace,
-                            subscription = subscription.plan.name,
-                            event = event.name,
-                            "spec.filter.expression failed on an event, which is not delivered: {sentence}"
-                        );
+                        if subscription.filter_failed() {
+                            tracing::warn!(
+                                namespace = subscription.plan.namespace,
+                                subscription = subscription.plan.name,
+                                event = event.name,
+                                "spec.filter failed on an event, which is not delivered (told ever more rarely): {sentence}"
+                            );
+                        }
                     }
                 }
             }
@@ -300,7 +324,10 @@ impl Engine {
         subscription.refill();
         while let Some((seq, bytes)) = subscription.peek_ready() {
             if !self.slots.take(u64::from(bytes), subscription.in_flight == 0) {
-                self.starved.push_back(id);
+                if !subscription.starved {
+                    subscription.starved = true;
+                    self.starved.push_back(id);
+                }
                 return;
             }
             let Some(target) = subscription.target.clone() else { return };
@@ -308,6 +335,7 @@ impl Engine {
             self.in_flight += 1;
             let attempt = attempts::Attempt {
                 id: (id, seq),
+                spec: subscription.spec,
                 events: Arc::clone(&self.storage.events),
                 client: client.clone(),
                 target,
@@ -322,36 +350,46 @@ impl Engine {
     fn report(&mut self, report: Report) {
         self.in_flight -= 1;
         self.committer.touch();
-        let now_ms = now_ms();
-        match report {
-            Report::Attempted { id: (id, seq), outcome } => {
+        let now = self.clock.now();
+        let id = match report {
+            Report::Attempted { id: (id, seq), spec, outcome } => {
                 let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-                match subscription.complete(seq, outcome, now_ms, rand::random()) {
-                    Next::Nothing => {}
-                    Next::Retry(pause) => {
-                        self.timers.insert((Instant::now() + pause, id, seq));
-                    }
-                    Next::DeadLetter(failure) => {
-                        self.in_flight += 1;
-                        let plan = Arc::clone(&subscription.plan);
-                        let storage = self.storage.clone();
-                        attempts::spawn_dead_letter((id, seq), storage, plan, failure, self.reports.clone());
-                    }
+                if let Next::DeadLetter(failure) =
+                    subscription.complete(seq, spec, outcome, now, rand::random())
+                {
+                    self.in_flight += 1;
+                    let plan = Arc::clone(&subscription.plan);
+                    let storage = self.storage.clone();
+                    attempts::spawn_dead_letter((id, seq), storage, plan, failure, self.reports.clone());
                 }
-                self.pump(id);
+                id
             }
             Report::DeadLetter { id: (id, seq), written } => {
                 let Some(subscription) = self.subscriptions.get_mut(&id) else { return };
-                let retry_ms = now_ms + DEAD_LETTER_RETRY.as_millis() as u64;
-                subscription.finish_dead_letter(seq, written, retry_ms);
-                if !written {
-                    self.timers.insert((Instant::now() + DEAD_LETTER_RETRY, id, seq));
-                }
-                self.pump(id);
+                subscription.finish_dead_letter(seq, written, now, DEAD_LETTER_RETRY);
+                id
             }
+        };
+        self.wake_for_retries(id);
+        self.pump(id);
+        self.feed_starved(4);
+    }
+
+    /// Sees to it that the engine wakes when the subscription's next retry is due.
+    fn wake_for_retries(&mut self, id: u32) {
+        if let Some(due) = self.subscriptions.get(&id).and_then(Subscription::next_due)
+            && self.timers.range((due, id)..=(due, id)).next().is_none()
+        {
+            self.timers.insert((due, id));
         }
-        for _ in 0..self.starved.len().min(4) {
-            if let Some(id) = self.starved.pop_front() {
+    }
+
+    /// Lets the first subscriptions in the line for the process's slots try again.
+    fn feed_starved(&mut self, most: usize) {
+        for _ in 0..self.starved.len().min(most) {
+            let Some(id) = self.starved.pop_front() else { break };
+            if let Some(subscription) = self.subscriptions.get_mut(&id) {
+                subscription.starved = false;
                 self.pump(id);
             }
         }
@@ -359,12 +397,13 @@ impl Engine {
 
     fn fire_timers(&mut self) {
         let now = Instant::now();
-        while let Some((due, id, seq)) = self.timers.first().copied()
+        while let Some((due, id)) = self.timers.first().copied()
             && due <= now
         {
             self.timers.pop_first();
             if let Some(subscription) = self.subscriptions.get_mut(&id) {
-                subscription.due(seq);
+                subscription.fire_timers(now);
+                self.wake_for_retries(id);
                 self.pump(id);
             }
         }
@@ -373,7 +412,7 @@ impl Engine {
     /// Looks after limits, opens what waits, publishes counters, commits.
     async fn tick(&mut self) -> Result<(), EngineError> {
         self.release_in = self.release_in.saturating_sub(1);
-        let now_ms = now_ms();
+        let (_, now_ms) = self.clock.now();
         let mut loose = Vec::new();
         for (id, subscription) in &mut self.subscriptions {
             let expired = subscription.expire(now_ms);
@@ -395,12 +434,11 @@ impl Engine {
             self.rematch(id).await?;
             self.pump(id);
         }
-        for _ in 0..self.starved.len() {
-            if let Some(id) = self.starved.pop_front() {
-                self.pump(id);
-            }
-        }
+        self.feed_starved(usize::MAX);
         let release = self.release_in == 0;
+        if release {
+            self.relieve_log(now_ms);
+        }
         if self.committer.wants(release) {
             let changes = self.changes();
             let needed = release.then(|| self.needed());
@@ -412,28 +450,73 @@ impl Engine {
         Ok(())
     }
 
+    /// When unfinished deliveries fill most of the log, the oldest of the largest backlog give way: intake never stops for
+    /// one subscriber. Bounds that fit into the log keep it from coming to this.
+    fn relieve_log(&mut self, now_ms: u64) {
+        let usage = self.storage.events.usage();
+        if usage.used_bytes * 4 < usage.capacity_bytes * 3 {
+            return;
+        }
+        let Some(largest) = self.subscriptions.values_mut().max_by_key(|subscription| subscription.bytes())
+        else {
+            return;
+        };
+        let fewer = largest.bytes().saturating_sub(usage.capacity_bytes / RELIEF_SHARE);
+        let expired = largest.expire_beyond(now_ms, fewer);
+        if expired > 0 {
+            self.committer.touch();
+            tracing::warn!(
+                namespace = largest.plan.namespace,
+                subscription = largest.plan.name,
+                expired,
+                "the oldest events of the largest backlog expired: the event log is nearly full, \
+                 give the ChatInstance a larger spec.dispatcher.queue or the subscription a smaller spec.delivery.backlog"
+            );
+        }
+    }
+
     /// Matches waiting events again that were let in by looser rules while the subscription was paused.
     async fn rematch(&mut self, id: u32) -> Result<(), EngineError> {
         let Some((start, count)) = self.subscriptions.get(&id).and_then(Subscription::next_loose_run) else {
             return Ok(());
         };
-        let page = self.storage.events.read_from(start, count as usize, PAGE_BYTES * 8).await?;
+        let end = start + u64::from(count);
+        let page = self.storage.events.read_from(start, count as usize, PAGE_BYTES).await?;
+        let Some(subscription) = self.subscriptions.get_mut(&id) else { return Ok(()) };
         let mut matched = Vec::new();
-        for entry in page.entries {
-            if entry.seq >= start + u64::from(count) {
-                break;
-            }
+        for entry in page.entries.into_iter().filter(|entry| entry.seq < end) {
             let bytes = entry.payload.len() as u32;
             let Some(event) = Event::from_record(entry.payload) else { continue };
-            if self.matcher.verdicts(&event).iter().any(|(of, verdict)| *of == id && verdict.is_ok()) {
-                matched.push(Arrival { seq: entry.seq, bytes, appended_ms: entry.appended_ms });
+            match self.matcher.verdicts(&event).into_iter().find(|(of, _)| *of == id) {
+                Some((_, Ok(_))) => {
+                    matched.push(Arrival { seq: entry.seq, bytes, appended_ms: entry.appended_ms });
+                }
+                Some((_, Err(_))) => _ = subscription.filter_failed(),
+                None => {}
             }
         }
-        if let Some(subscription) = self.subscriptions.get_mut(&id) {
-            subscription.refill_matched(matched);
-        }
+        subscription.refill_matched(matched, page.next);
         self.committer.touch();
         Ok(())
+    }
+}
+
+/// The wall clock as it was at the start, moved on by the monotonic one: a jump must not expire backlogs.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    begun: Instant,
+    begun_ms: u64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { begun: Instant::now(), begun_ms: now_ms() }
+    }
+
+    /// Now, also as Unix milliseconds.
+    fn now(&self) -> (Instant, u64) {
+        let now = Instant::now();
+        (now, self.begun_ms + now.duration_since(self.begun).as_millis() as u64)
     }
 }
 

@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Duration, Instant};
 
 use super::attempts::Report;
 use super::commit::Committer;
 use super::journal::{self, Stored};
 use super::subscription::Subscription;
-use super::{Engine, EngineError, Gauges, Process, Served, Storage, now_ms};
+use super::{Clock, Completeness, Engine, EngineError, Gauges, Process, Served, Storage};
 use crate::dispatcher::egress::{ClientError, EgressClient};
 use crate::dispatcher::matcher::Matcher;
 use crate::dispatcher::targets::http::HttpTarget;
 use crate::log::{Delta, Held, Seq, StateError};
-use crate::plan::model::{InstancePlan, SubscriptionPlan, TargetPlan};
+use crate::plan::model::{InstancePlan, MatchPlan, SubscriptionPlan, TargetPlan};
 
 /// Why a plan is not served.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +35,7 @@ impl Engine {
         storage: Storage,
         held: Held,
         process: Process,
-        plan: Arc<InstancePlan>,
+        (plan, completeness): (Arc<InstancePlan>, Completeness),
         reports: mpsc::Sender<Report>,
         gauges: Gauges,
         cursor_tx: watch::Sender<Seq>,
@@ -46,6 +45,7 @@ impl Engine {
             tracing::warn!(unknown, "delivery state has entries that this version does not know");
         }
         let cursor = cursor.unwrap_or(1);
+        cursor_tx.send_replace(cursor);
         let end = storage.events.end();
         let mut engine = Self {
             committer: Committer::new((Arc::clone(&storage.state), held), cursor),
@@ -60,6 +60,7 @@ impl Engine {
             cursor_tx,
             end,
             timers: BTreeSet::new(),
+            clock: Clock::new(),
             slots: process.slots,
             metrics: process.metrics,
             starved: VecDeque::new(),
@@ -69,37 +70,49 @@ impl Engine {
             release_in: 0,
             stopping: None,
         };
-        engine.apply_stored(plan, stored).await?;
+        engine.apply_stored(plan, completeness, stored).await?;
         Ok(engine)
     }
 
     /// Changes to a new plan.
-    pub(super) async fn apply(&mut self, plan: Arc<InstancePlan>) -> Result<(), PlanError> {
-        self.apply_stored(plan, BTreeMap::new()).await
+    pub(super) async fn apply(
+        &mut self,
+        plan: Arc<InstancePlan>,
+        completeness: Completeness,
+    ) -> Result<(), PlanError> {
+        self.apply_stored(plan, completeness, BTreeMap::new()).await
     }
 
     async fn apply_stored(
         &mut self,
         plan: Arc<InstancePlan>,
+        completeness: Completeness,
         mut stored: BTreeMap<String, Stored>,
     ) -> Result<(), PlanError> {
         if self.client.as_ref().is_none_or(|client| *client.rules() != plan.egress) {
             self.client = Some(EgressClient::new(Arc::new(plan.egress.clone()))?);
         }
         let mut deltas = Vec::new();
-        self.remove_absent(&plan, &mut deltas);
+        self.settle_absent(&plan, completeness, &mut deltas);
         for subscription in &plan.subscriptions {
             let stored = stored.remove(&subscription.identity);
             self.upsert(Arc::new(subscription.clone()), stored);
         }
+        // What is left was committed once and is not in the plan.
         for (identity, stored) in stored {
-            // It was removed while the process was down.
-            stored.forget(&identity, &mut deltas);
-            log_dropped(&identity, stored.pending());
+            match completeness {
+                Completeness::Complete => {
+                    stored.forget(&identity, &mut deltas);
+                    log_dropped(&identity, stored.pending());
+                }
+                Completeness::Incomplete => self.upsert(Arc::new(absent_plan(&identity)), Some(stored)),
+            }
         }
         self.compile_matcher();
         self.plan = plan;
-        self.committer.settle().await?;
+        let release = self.committer.settle().await?;
+        self.release(release);
+        self.committer.touch();
         deltas.extend(self.changes());
         self.committer.commit_now(deltas).await?;
         self.publish_served();
@@ -110,18 +123,32 @@ impl Engine {
         Ok(())
     }
 
-    fn remove_absent(&mut self, plan: &InstancePlan, deltas: &mut Vec<Delta>) {
+    /// Forgets the subscriptions that were removed, or pauses those that may just be misspelt.
+    fn settle_absent(&mut self, plan: &InstancePlan, completeness: Completeness, deltas: &mut Vec<Delta>) {
         let wanted: HashSet<&str> = plan.subscriptions.iter().map(|s| s.identity.as_str()).collect();
-        let gone: Vec<String> =
-            self.by_identity.keys().filter(|identity| !wanted.contains(identity.as_str())).cloned().collect();
-        for identity in gone {
-            let Some(subscription) =
-                self.by_identity.remove(&identity).and_then(|id| self.subscriptions.remove(&id))
-            else {
-                continue;
-            };
-            subscription.forget(deltas);
-            log_dropped(&identity, subscription.pending());
+        let absent: Vec<(String, u32)> = self
+            .by_identity
+            .iter()
+            .filter(|(identity, _)| !wanted.contains(identity.as_str()))
+            .map(|(identity, id)| (identity.clone(), *id))
+            .collect();
+        for (identity, id) in absent {
+            match completeness {
+                Completeness::Incomplete => {
+                    if let Some(subscription) = self.subscriptions.get_mut(&id) {
+                        let generation = subscription.plan.generation;
+                        let paused = SubscriptionPlan { generation, ..absent_plan(&identity) };
+                        subscription.replan(Arc::new(paused), None);
+                    }
+                }
+                Completeness::Complete => {
+                    self.by_identity.remove(&identity);
+                    if let Some(subscription) = self.subscriptions.remove(&id) {
+                        subscription.forget(deltas);
+                        log_dropped(&identity, subscription.pending());
+                    }
+                }
+            }
         }
     }
 
@@ -139,13 +166,11 @@ impl Engine {
         let recorder = self.metrics.client(&plan.namespace, &plan.name);
         let mut subscription = Subscription::new(plan, target, *self.end.borrow(), recorder);
         if let Some(stored) = stored {
-            subscription.restore(stored);
-            let (now, now_ms) = (Instant::now(), now_ms());
-            for (seq, due_ms) in subscription.due_times(now_ms) {
-                self.timers.insert((now + Duration::from_millis(due_ms.saturating_sub(now_ms)), id, seq));
-            }
+            let (now, now_ms) = self.clock.now();
+            subscription.restore(stored, now, now_ms);
         }
         self.subscriptions.insert(id, subscription);
+        self.wake_for_retries(id);
     }
 
     fn compile_matcher(&mut self) {
@@ -191,6 +216,30 @@ fn prepare_target(plan: &SubscriptionPlan) -> Option<Arc<HttpTarget>> {
             );
             None
         }
+    }
+}
+
+/// Stands in for a subscription whose manifest is not there while others cannot be read: everything is kept for it, and
+/// matched again when it is back.
+fn absent_plan(identity: &str) -> SubscriptionPlan {
+    let (namespace, name) = identity.split_once('/').unwrap_or_default();
+    SubscriptionPlan {
+        identity: identity.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        generation: 0,
+        paused: Some("its manifest is not there, while others cannot be read".to_owned()),
+        rejected: true,
+        suspended: false,
+        rules: MatchPlan { events: vec!["*".to_owned()], exclude: vec![], equals: vec![], expression: None },
+        target: None,
+        signing_keys: vec![],
+        timeout_ms: 0,
+        retry_schedule_ms: vec![],
+        retry_jitter_percent: 0,
+        concurrency: 1,
+        backlog_max_age_ms: u64::MAX,
+        backlog_max_bytes: u64::MAX,
     }
 }
 

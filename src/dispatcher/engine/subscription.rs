@@ -3,14 +3,18 @@
 //! A state machine without IO: time and randomness come in, [`Delta`]s and decisions come out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::journal::{self, OpenRecord, RunRecord, SubscriptionRecord};
 use crate::dispatcher::delivery::{Failure, Outcome};
 use crate::dispatcher::retry;
 use crate::dispatcher::snapshot::{Counters, Gauge, Health};
 use crate::dispatcher::targets::http::HttpTarget;
+use crate::event::digest;
 use crate::log::{Delta, Seq};
 use crate::metrics::ClientRecorder;
 use crate::plan::model::SubscriptionPlan;
@@ -20,6 +24,23 @@ use crate::plan::model::SubscriptionPlan;
 pub(super) const MAX_OPEN: usize = 10_000;
 /// Events in one run; it bounds how far the byte count of a partly used run can be off.
 const MAX_RUN: u32 = 256;
+/// Milliseconds one run may span, or a 64th of the backlog's age limit if that is less: it bounds how far the age of an
+/// event in it can be off.
+const MAX_RUN_SPAN_MS: u64 = 60_000;
+/// Runs of one subscription; beyond them the oldest events expire. Where only every second event matches, each is a run
+/// of its own.
+const MAX_RUNS: usize = 100_000;
+
+fn spec_digest(plan: &SubscriptionPlan) -> u64 {
+    // A plan is plain data and always serialises; were it not so, all would be equal, which only delays a resume.
+    let plan = SubscriptionPlan { generation: 0, paused: None, suspended: false, ..plan.clone() };
+    let digest = digest(&[&serde_json::to_vec(&plan).unwrap_or_default()]);
+    u128::from_be_bytes(digest) as u64
+}
+
+/// What a 410 means.
+const WANTS_NO_MORE: &str =
+    "It wants no more events: nothing is sent until the subscription's spec is changed.";
 
 /// One subscription's state.
 #[derive(Debug)]
@@ -31,12 +52,18 @@ pub(super) struct Subscription {
     pub(super) gauge: Arc<Gauge>,
     pub(super) recorder: Arc<ClientRecorder>,
     pub(super) in_flight: u32,
+    /// In the engine's line for slots of the process.
+    pub(super) starved: bool,
     counters: Counters,
     health: Option<Health>,
-    /// The generation that was answered 410; nothing is sent until it changes.
-    gone: Option<i64>,
+    /// Digest of what the plan says, generation apart: tells whether an answer is to what it says now.
+    pub(super) spec: u64,
+    /// The `spec` that was answered 410; nothing is sent until it changes.
+    gone: Option<u64>,
     open: BTreeMap<Seq, Open>,
     ready: VecDeque<Seq>,
+    /// When retries are due.
+    timers: BTreeSet<(Instant, Seq)>,
     waiting: BTreeMap<Seq, Run>,
     open_bytes: u64,
     waiting_bytes: u64,
@@ -49,6 +76,8 @@ pub(super) struct Subscription {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     record: OpenRecord,
+    /// When it is due, while it waits for that.
+    timer: Option<Instant>,
     in_flight: bool,
     persisted: bool,
 }
@@ -72,8 +101,8 @@ pub(super) struct Arrival {
 pub(super) enum Next {
     /// Nothing: delivered, or the subscription takes nothing any more.
     Nothing,
-    /// Try again after this pause.
-    Retry(Duration),
+    /// It is tried again when it is due.
+    Retry,
     /// All attempts are used up: copy it to the dead letters, then call `finish_dead_letter`.
     DeadLetter(Box<Failure>),
 }
@@ -86,6 +115,7 @@ impl Subscription {
         recorder: Arc<ClientRecorder>,
     ) -> Self {
         Self {
+            spec: spec_digest(&plan),
             plan,
             target,
             start,
@@ -97,6 +127,8 @@ impl Subscription {
             gone: None,
             open: BTreeMap::new(),
             ready: VecDeque::new(),
+            timers: BTreeSet::new(),
+            starved: false,
             waiting: BTreeMap::new(),
             open_bytes: 0,
             waiting_bytes: 0,
@@ -107,40 +139,79 @@ impl Subscription {
         }
     }
 
-    /// Puts back what was committed.
-    pub(super) fn restore(&mut self, stored: journal::Stored) {
+    /// Puts back what was committed. Retries are due as they were, but never later than their pause from now on: the
+    /// wall clock may have jumped.
+    pub(super) fn restore(&mut self, stored: journal::Stored, now: Instant, now_ms: u64) {
         if let Some(record) = stored.record {
             self.start = record.start;
             self.counters = record.counters;
-            self.gone = record.gone;
-            self.dirty = false;
+            self.gone = record.gone.filter(|spec| *spec == self.spec);
+            self.dirty = self.gone != record.gone;
+            if self.plan.rejected
+                && let Some((max_age, max_bytes)) = record.limits
+            {
+                let plan = Arc::make_mut(&mut self.plan);
+                (plan.backlog_max_age_ms, plan.backlog_max_bytes) = (max_age, max_bytes);
+            }
         }
         for (seq, record) in stored.open {
             self.open_bytes += u64::from(record.bytes);
-            self.open.insert(seq, Open { record, in_flight: false, persisted: true });
+            self.open.insert(seq, Open { record, timer: None, in_flight: false, persisted: true });
+            let pause = record.due_ms.saturating_sub(now_ms).min(record.pause_ms);
+            self.set_timer(seq, now + Duration::from_millis(pause));
         }
         for (start, record) in stored.waiting {
             self.waiting_bytes += record.bytes;
             self.waiting_events += u64::from(record.count);
             self.waiting.insert(start, Run { record, persisted: true });
         }
-    }
-
-    /// When each open delivery is due, for the timers after a restart. `now_ms` and the longest step of the schedule
-    /// clamp due times that a clock jump made absurd.
-    pub(super) fn due_times(&self, now_ms: u64) -> Vec<(Seq, u64)> {
-        let longest = self.plan.retry_schedule_ms.iter().max().copied().unwrap_or_default() * 2;
-        self.open.iter().map(|(seq, open)| (*seq, open.record.due_ms.min(now_ms + longest))).collect()
-    }
-
-    /// Takes a new plan for the same object.
-    pub(super) fn replan(&mut self, plan: Arc<SubscriptionPlan>, target: Option<Arc<HttpTarget>>) {
-        if self.gone.is_some_and(|generation| generation != plan.generation) {
-            self.gone = None;
-            self.dirty = true;
+        if self.gone.is_some() {
+            self.unhealthy("Gone", format!("The target answered HTTP 410. {WANTS_NO_MORE}"), now_ms);
         }
-        self.plan = plan;
-        self.target = target;
+    }
+
+    fn set_timer(&mut self, seq: Seq, due: Instant) {
+        if let Some(open) = self.open.get_mut(&seq) {
+            if let Some(before) = open.timer.replace(due) {
+                self.timers.remove(&(before, seq));
+            }
+            self.timers.insert((due, seq));
+        }
+    }
+
+    /// When the next retry is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// Makes everything ready that is due.
+    pub(super) fn fire_timers(&mut self, now: Instant) {
+        while let Some((due, seq)) = self.timers.first().copied()
+            && due <= now
+        {
+            self.timers.pop_first();
+            if let Some(open) = self.open.get_mut(&seq) {
+                open.timer = None;
+                self.ready.push_back(seq);
+            }
+        }
+    }
+
+    /// Takes a new plan for the same object. Of a rejected one only the pause counts: its rules and bounds are not what
+    /// anyone asked for.
+    pub(super) fn replan(&mut self, plan: Arc<SubscriptionPlan>, target: Option<Arc<HttpTarget>>) {
+        self.dirty = true;
+        if plan.rejected {
+            let before = Arc::make_mut(&mut self.plan);
+            before.generation = plan.generation;
+            before.paused.clone_from(&plan.paused);
+            before.rejected = true;
+        } else {
+            self.spec = spec_digest(&plan);
+            self.gone = self.gone.filter(|spec| *spec == self.spec);
+            self.plan = plan;
+            self.target = target;
+        }
     }
 
     /// Whether deliveries may begin (the instance may still say no).
@@ -162,15 +233,22 @@ impl Subscription {
         self.dirty = true;
     }
 
-    pub(super) fn filter_failed(&mut self) {
+    /// The filter failed on an event. Returns whether that should be told: ever more rarely, the more there are.
+    pub(super) fn filter_failed(&mut self) -> bool {
         self.counters.filter_errors += 1;
         self.dirty = true;
+        self.counters.filter_errors.is_power_of_two()
     }
 
     fn open_now(&mut self, arrival: Arrival) {
-        let record =
-            OpenRecord { attempts: 0, due_ms: 0, bytes: arrival.bytes, appended_ms: arrival.appended_ms };
-        self.open.insert(arrival.seq, Open { record, in_flight: false, persisted: false });
+        let record = OpenRecord {
+            attempts: 0,
+            due_ms: 0,
+            pause_ms: 0,
+            bytes: arrival.bytes,
+            appended_ms: arrival.appended_ms,
+        };
+        self.open.insert(arrival.seq, Open { record, timer: None, in_flight: false, persisted: false });
         self.open_bytes += u64::from(arrival.bytes);
         self.ready.push_back(arrival.seq);
         self.dirty_open.insert(arrival.seq);
@@ -183,6 +261,8 @@ impl Subscription {
             && start + u64::from(run.record.count) == arrival.seq
             && run.record.count < MAX_RUN
             && run.record.loose == loose
+            && arrival.appended_ms.saturating_sub(run.record.first_ms)
+                <= MAX_RUN_SPAN_MS.min(self.plan.backlog_max_age_ms / 64)
         {
             run.record.count += 1;
             run.record.bytes += u64::from(arrival.bytes);
@@ -219,12 +299,20 @@ impl Subscription {
         self.dirty = true;
     }
 
-    /// Replaces the first waiting run by those of its events that match after all.
-    pub(super) fn refill_matched(&mut self, matched: Vec<Arrival>) {
+    /// Replaces what was read of the first waiting run, everything below `read_to`, by those events that match after all.
+    pub(super) fn refill_matched(&mut self, matched: Vec<Arrival>, read_to: Seq) {
         if let Some((start, run)) = self.waiting.pop_first() {
-            self.waiting_bytes = self.waiting_bytes.saturating_sub(run.record.bytes);
-            self.waiting_events = self.waiting_events.saturating_sub(u64::from(run.record.count));
+            let read = read_to.saturating_sub(start).min(u64::from(run.record.count));
+            let bytes = run.record.bytes * read / u64::from(run.record.count.max(1));
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+            self.waiting_events = self.waiting_events.saturating_sub(read);
             self.dirty_runs.insert(start);
+            let rest = run.record.count - read as u32;
+            if rest > 0 {
+                let record = RunRecord { count: rest, bytes: run.record.bytes - bytes, ..run.record };
+                self.waiting.insert(start + read, Run { record, persisted: false });
+                self.dirty_runs.insert(start + read);
+            }
         }
         for arrival in matched {
             self.counters.matched += 1;
@@ -273,15 +361,15 @@ impl Subscription {
         }
     }
 
-    /// A retry is due.
-    pub(super) fn due(&mut self, seq: Seq) {
-        if self.open.get(&seq).is_some_and(|open| !open.in_flight) {
-            self.ready.push_back(seq);
-        }
-    }
-
-    /// Takes in what came of an attempt. `random` is uniform in `0.0..1.0`.
-    pub(super) fn complete(&mut self, seq: Seq, outcome: Outcome, now_ms: u64, random: f64) -> Next {
+    /// Takes in what came of an attempt that was made for what `spec` stood for. `random` is uniform in `0.0..1.0`.
+    pub(super) fn complete(
+        &mut self,
+        seq: Seq,
+        spec: u64,
+        outcome: Outcome,
+        (now, now_ms): (Instant, u64),
+        random: f64,
+    ) -> Next {
         self.counters.attempts += 1;
         let again = self.open.get(&seq).is_some_and(|open| open.record.attempts > 0);
         self.counters.retried += u64::from(again);
@@ -293,18 +381,16 @@ impl Subscription {
                 self.close(seq);
                 return Next::Nothing;
             }
-            Outcome::Gone(failure) => {
-                self.gone = Some(self.plan.generation);
-                self.unhealthy("Gone", format!(
-                    "{} It wants no more events: nothing is sent until the subscription's spec is changed.",
-                    failure.message
-                ), now_ms);
+            Outcome::Gone(failure) if spec == self.spec => {
+                self.gone = Some(spec);
+                self.unhealthy("Gone", format!("{} {WANTS_NO_MORE}", failure.message), now_ms);
                 self.counters.failed_attempts += 1;
-                self.reopen(seq, 0, 0);
+                self.reopen(seq, 0, now_ms, Duration::ZERO);
                 self.ready.push_front(seq);
                 return Next::Nothing;
             }
-            Outcome::Failed(failure) => failure,
+            // An answer to what the spec said before says nothing of what it says now.
+            Outcome::Gone(failure) | Outcome::Failed(failure) => failure,
         };
         self.counters.failed_attempts += 1;
         self.unhealthy(failure.reason, failure.message.clone(), now_ms);
@@ -317,29 +403,38 @@ impl Subscription {
             random,
         );
         if let Some(pause) = pause {
-            self.reopen(seq, failed, now_ms + pause.as_millis() as u64);
-            Next::Retry(pause)
+            self.reopen(seq, failed, now_ms, pause);
+            self.set_timer(seq, now + pause);
+            Next::Retry
         } else {
             Next::DeadLetter(Box::new(failure))
         }
     }
 
-    /// The dead letter is written (`true`), or could not be and is to be tried again at `retry_ms`.
-    pub(super) fn finish_dead_letter(&mut self, seq: Seq, written: bool, retry_ms: u64) {
+    /// The dead letter is written, or could not be and is tried again after `pause`.
+    pub(super) fn finish_dead_letter(
+        &mut self,
+        seq: Seq,
+        written: bool,
+        (now, now_ms): (Instant, u64),
+        pause: Duration,
+    ) {
         if written {
             self.counters.dead_lettered += 1;
             self.close(seq);
         } else {
             let attempts = self.open.get(&seq).map_or(0, |open| open.record.attempts);
-            self.reopen(seq, attempts, retry_ms);
+            self.reopen(seq, attempts, now_ms, pause);
+            self.set_timer(seq, now + pause);
         }
         self.dirty = true;
     }
 
-    fn reopen(&mut self, seq: Seq, attempts: u32, due_ms: u64) {
+    fn reopen(&mut self, seq: Seq, attempts: u32, now_ms: u64, pause: Duration) {
         if let Some(open) = self.open.get_mut(&seq) {
             open.record.attempts = open.record.attempts.max(attempts);
-            open.record.due_ms = due_ms;
+            open.record.pause_ms = pause.as_millis() as u64;
+            open.record.due_ms = now_ms + open.record.pause_ms;
             open.in_flight = false;
             self.in_flight = self.in_flight.saturating_sub(1);
             self.dirty_open.insert(seq);
@@ -348,6 +443,9 @@ impl Subscription {
 
     fn close(&mut self, seq: Seq) {
         if let Some(open) = self.open.remove(&seq) {
+            if let Some(due) = open.timer {
+                self.timers.remove(&(due, seq));
+            }
             self.open_bytes = self.open_bytes.saturating_sub(u64::from(open.record.bytes));
             if open.in_flight {
                 self.in_flight = self.in_flight.saturating_sub(1);
@@ -389,19 +487,28 @@ impl Subscription {
         self.health = Some(health);
     }
 
+    /// Bytes of events that are not finished.
+    pub(super) fn bytes(&self) -> u64 {
+        self.open_bytes + self.waiting_bytes
+    }
+
     /// Drops the oldest events beyond the backlog's limits; deliveries under way are left to end. Returns how many.
     pub(super) fn expire(&mut self, now_ms: u64) -> u64 {
+        self.expire_beyond(now_ms, self.plan.backlog_max_bytes)
+    }
+
+    /// The same, with another bound of bytes.
+    pub(super) fn expire_beyond(&mut self, now_ms: u64, max_bytes: u64) -> u64 {
         let too_old = now_ms.saturating_sub(self.plan.backlog_max_age_ms);
         let mut expired = 0;
         loop {
-            let over = self.open_bytes + self.waiting_bytes > self.plan.backlog_max_bytes;
-            let oldest_open =
-                self.open.iter().find(|(_, open)| !open.in_flight).map(|(seq, open)| (*seq, *open));
+            let over = self.bytes() > max_bytes || self.waiting.len() > MAX_RUNS;
+            let oldest_open = self.open.iter().find(|(_, open)| !open.in_flight);
             if let Some((seq, open)) = oldest_open {
                 if !over && open.record.appended_ms >= too_old {
                     break;
                 }
-                self.close(seq);
+                self.close(*seq);
             } else if let Some((_, run)) = self.waiting.first_key_value() {
                 if !over && run.record.first_ms >= too_old {
                     break;
@@ -415,6 +522,9 @@ impl Subscription {
             }
             expired += 1;
         }
+        while self.ready.front().is_some_and(|seq| !self.open.contains_key(seq)) {
+            self.ready.pop_front();
+        }
         self.counters.expired += expired;
         self.dirty |= expired > 0;
         expired
@@ -425,12 +535,10 @@ impl Subscription {
         self.open.len() as u64 + self.waiting_events
     }
 
-    /// Positions it still needs, ascending within themselves.
-    pub(super) fn needed(&self, into: &mut Vec<Seq>) {
-        into.extend(self.open.keys());
-        for (start, run) in &self.waiting {
-            into.extend(*start..start + u64::from(run.record.count));
-        }
+    /// Positions it still needs.
+    pub(super) fn needed(&self, into: &mut Vec<Range<Seq>>) {
+        into.extend(self.open.keys().map(|seq| *seq..seq + 1));
+        into.extend(self.waiting.iter().map(|(start, run)| *start..start + u64::from(run.record.count)));
     }
 
     /// Publishes the counters.
@@ -446,7 +554,12 @@ impl Subscription {
         }
         self.dirty = false;
         let identity = &self.plan.identity;
-        let record = SubscriptionRecord { start: self.start, counters: self.counters, gone: self.gone };
+        let record = SubscriptionRecord {
+            start: self.start,
+            counters: self.counters,
+            gone: self.gone,
+            limits: Some((self.plan.backlog_max_age_ms, self.plan.backlog_max_bytes)),
+        };
         deltas.push(Delta::Put(journal::subscription_key(identity), record.encode()));
         for seq in std::mem::take(&mut self.dirty_open) {
             let key = journal::open_key(identity, seq);
