@@ -24,13 +24,18 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// why; nothing else is touched. Where an object stands twice, the first one counts, and one that passed admission
 /// goes before one that did not.
 pub fn compile(inputs: &Inputs) -> Outcome {
-    let mut compiler =
-        Compiler { inputs, instances: BTreeMap::new(), wanted: Vec::new(), verdicts: Vec::new() };
+    let mut compiler = Compiler {
+        inputs,
+        complete: !inputs.unreadable,
+        instances: BTreeMap::new(),
+        wanted: Vec::new(),
+        verdicts: Vec::new(),
+    };
     compiler.compile_instances();
     compiler.compile_subscriptions();
     let instances = compiler.instances.into_values().map(|known| known.plan).collect();
     Outcome {
-        plan: Plan { version: PLAN_VERSION, complete: !inputs.unreadable, instances },
+        plan: Plan { version: PLAN_VERSION, complete: compiler.complete, instances },
         verdicts: compiler.verdicts,
         wanted_secrets: compiler.wanted,
     }
@@ -38,6 +43,8 @@ pub fn compile(inputs: &Inputs) -> Outcome {
 
 struct Compiler<'a> {
     inputs: &'a Inputs,
+    /// See [`Plan::complete`].
+    complete: bool,
     instances: BTreeMap<Key, KnownInstance>,
     wanted: Vec<WantedSecret>,
     verdicts: Vec<Verdict>,
@@ -112,20 +119,22 @@ impl Compiler<'_> {
                 }
                 Object::Rejected(one) => {
                     let found = refused(one);
-                    if let Some(instance) = &one.instance {
-                        let plan = subscription::rejected(&key, one.generation, found.paused());
-                        self.attach(&(key.0.clone(), instance.clone()), plan);
-                    }
+                    // A reference that cannot be read leads nowhere, like one that is misspelt.
+                    let instance = one.instance.clone().unwrap_or_default();
+                    let plan = subscription::rejected(&key, one.generation, found.paused());
+                    self.attach(&(key.0.clone(), instance), plan);
                     self.verdicts.push(found.verdict(WEBHOOK_SUBSCRIPTION, &key, one.generation));
                 }
             }
         }
     }
 
-    /// Without an instance there are no events, and so nothing to plan.
+    /// Without an instance there are no events, and so nothing to plan; but where it was served until a slip in its
+    /// reference, its backlog must not be taken for one of a subscription that is gone.
     fn attach(&mut self, instance: &Key, plan: SubscriptionPlan) {
-        if let Some(known) = self.instances.get_mut(instance) {
-            known.plan.subscriptions.push(plan);
+        match self.instances.get_mut(instance) {
+            Some(known) => known.plan.subscriptions.push(plan),
+            None => self.complete = false,
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) fn compile(
 
 /// The entry of an instance that admission refused: nobody may post, nothing is delivered.
 pub(super) fn rejected(key: &Key, generation: i64, paused: Option<String>) -> InstancePlan {
-    blank(key, generation, paused, &Dispatcher::default())
+    InstancePlan { rejected: true, ..blank(key, generation, paused, &Dispatcher::default()) }
 }
 
 fn blank(

@@ -51,7 +51,7 @@ pub(super) fn compile(
 
 /// The entry of a subscription that admission refused: every event is kept, within the default backlog.
 pub(super) fn rejected(key: &Key, generation: i64, paused: Option<String>) -> SubscriptionPlan {
-    blank(key, generation, paused, &Delivery::default())
+    SubscriptionPlan { rejected: true, ..blank(key, generation, paused, &Delivery::default()) }
 }
 
 fn blank(key: &Key, generation: i64, paused: Option<String>, delivery: &Delivery) -> SubscriptionPlan {

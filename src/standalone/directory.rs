@@ -35,11 +35,12 @@ impl Directory {
 
     /// What was read last.
     pub fn folder(&mut self) -> Folder {
-        let mut unreadable: Vec<(String, String)> =
-            self.manifests.errors().into_iter().map(|(path, error)| (text(&path), error)).collect();
+        let unreadable = self.manifests.errors().into_iter().map(|(path, error)| (text(&path), error));
+        let unreadable = unreadable.collect();
+        let mut unreadable_secrets = Vec::new();
         let mut secret_files = Vec::new();
         if let Some(secrets) = &self.secrets {
-            unreadable.extend(
+            unreadable_secrets.extend(
                 secrets
                     .errors()
                     .into_iter()
@@ -50,7 +51,7 @@ impl Directory {
         }
         let documents =
             self.manifests.contents().map(|(path, documents)| (text(path), documents.as_slice())).collect();
-        compose(&Read { documents, unreadable, secret_files }, &mut self.memory)
+        compose(&Read { documents, unreadable, secret_files, unreadable_secrets }, &mut self.memory)
     }
 }
 

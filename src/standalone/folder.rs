@@ -158,10 +158,12 @@ pub struct SecretFile<'a> {
 pub struct Read<'a> {
     /// Documents of each file that can be used, in path order.
     pub documents: Vec<(String, &'a [yaml::Document])>,
-    /// Files that cannot, with a sentence each.
+    /// Files and folders that cannot, with a sentence each.
     pub unreadable: Vec<(String, String)>,
     /// Files of `--secrets-dir`, in path order.
     pub secret_files: Vec<SecretFile<'a>>,
+    /// Those that cannot be used, with a sentence each.
+    pub unreadable_secrets: Vec<(String, String)>,
 }
 
 /// What is kept from one reading to the next.
@@ -187,14 +189,28 @@ pub fn compose(read: &Read<'_>, memory: &mut Memory) -> Folder {
     composer.memory.generations.end_round();
     composer.memory.admissions.end_round();
     let mut folder = composer.folder;
-    folder.entries.extend(read.unreadable.iter().map(|(path, error)| Entry {
-        place: Place::file(if path.is_empty() { "." } else { path }),
-        object: None,
-        fate: Fate::Unreadable(error.clone()),
+    folder.entries.extend(read.unreadable.iter().chain(&read.unreadable_secrets).map(|(path, error)| {
+        Entry {
+            place: Place::file(if path.is_empty() { "." } else { path }),
+            object: None,
+            fate: Fate::Unreadable(error.clone()),
+        }
     }));
+    // A file may now hold what another has lost, also one whose last good content is in force.
+    folder.inputs.unreadable = !read.unreadable.is_empty() || folder.entries.iter().any(hides_one_of_ours);
     // Stable, so that documents of one file keep their order.
     folder.entries.sort_by_cached_key(|entry| (PathBuf::from(&entry.place.path), entry.place.document));
     folder
+}
+
+/// Whether an object of ours may stand there under a name that nobody can tell.
+fn hides_one_of_ours(entry: &Entry) -> bool {
+    match &entry.fate {
+        Fate::Mistake(_) => true,
+        Fate::Duplicate(_) => entry.object.as_ref().is_some_and(|(kind, _)| kind.is_ours()),
+        // Files are judged by themselves: only manifests hold objects of ours.
+        Fate::Taken | Fate::Refused(_) | Fate::Ignored(_) | Fate::Unreadable(_) => false,
+    }
 }
 
 struct Composer<'a> {
@@ -354,6 +370,30 @@ mod tests {
         );
         assert_eq!(folder.entries[1].fate, Fate::Ignored("Pod p (v1) is not read by chathooks".to_owned()));
         assert!(folder.inputs.secrets.is_empty());
+    }
+
+    #[test]
+    fn a_folder_with_a_slip_may_hide_an_object() {
+        let ours = |kind: &str, name: &str| {
+            format!("---\napiVersion: chathooks.dev/v1alpha1\nkind: {kind}\nmetadata: {{{name}}}\n")
+        };
+        for (text, expected) in [
+            (ours("WebhookSubscription", "name: a"), false),
+            (ours("WebhookSubscripton", "name: a"), true),
+            (ours("WebhookSubscription", "nam: a"), true),
+            (ours("WebhookSubscription", "name: A b"), true),
+            (ours("ChatInstance", "name: a") + &ours("ChatInstance", "name: a"), true),
+            (ours("ChatInstance", "name: a").replace("chathooks", "chathook"), true),
+            ("kind: WebhookSubscription\n".to_owned(), true),
+            (secret("s", "one") + &secret("s", "two"), false),
+            ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n".to_owned(), false),
+        ] {
+            assert_eq!(folder(&[("a.yaml", &text)]).inputs.unreadable, expected, "{text}");
+        }
+        let trouble = vec![("a.yaml".to_owned(), "this file is not YAML".to_owned())];
+        let compose = |read: &Read<'_>| compose(read, &mut Memory::default()).inputs.unreadable;
+        assert!(compose(&Read { unreadable: trouble.clone(), ..Read::default() }));
+        assert!(!compose(&Read { unreadable_secrets: trouble, ..Read::default() }));
     }
 
     #[test]

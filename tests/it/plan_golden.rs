@@ -50,6 +50,32 @@ fn the_order_of_the_documents_does_not_matter() {
     }
 }
 
+#[test]
+fn what_cannot_be_placed_leaves_the_plan_incomplete() {
+    let subscription = |instance: Option<&str>| Rejected {
+        kind: "WebhookSubscription".into(),
+        key: ("default".into(), "alerts".into()),
+        generation: 1,
+        instance: instance.map(str::to_owned),
+        problems: vec!["spec.events: is missing".into()],
+    };
+    let instance = Rejected {
+        kind: "ChatInstance".into(),
+        key: ("default".into(), "team".into()),
+        instance: None,
+        ..subscription(None)
+    };
+    let with = |one: Rejected| Inputs { rejected: vec![instance.clone(), one], ..Inputs::default() };
+    let placed = compile(&with(subscription(Some("team")))).plan;
+    assert!(placed.complete);
+    assert!(placed.instances[0].rejected && placed.instances[0].subscriptions[0].rejected);
+    assert!(!compile(&with(subscription(Some("taem")))).plan.complete);
+    assert!(!compile(&with(subscription(None))).plan.complete);
+    let unreadable = Inputs { unreadable: true, ..with(subscription(Some("team"))) };
+    assert!(!compile(&unreadable).plan.complete);
+    assert!(compile(&Inputs::default()).plan.complete);
+}
+
 fn a_verdict_and_a_pause_go_together(case: &Path, outcome: &Outcome) {
     let mut paused = BTreeMap::new();
     for instance in &outcome.plan.instances {
