@@ -7,6 +7,7 @@ use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use http::header::RETRY_AFTER;
 use tokio::time::Instant;
 
@@ -71,7 +72,7 @@ pub async fn attempt(
     let body = read_body(response, deadline).await;
     let failure = || Failure {
         reason: "HttpError",
-        message: format!("{} answered HTTP {}.", target.host(), status.as_u16()),
+        message: answered(target.host(), status),
         status: Some(status.as_u16()),
         response: body,
         retry_after,
@@ -81,6 +82,15 @@ pub async fn attempt(
         Meaning::Gone => Outcome::Gone(failure()),
         Meaning::Failed => Outcome::Failed(failure()),
     }
+}
+
+fn answered(host: &str, status: StatusCode) -> String {
+    let hint = if status.is_redirection() {
+        " Redirects are not followed: write the final address into spec.target.http.url."
+    } else {
+        ""
+    };
+    format!("{host} answered HTTP {}.{hint}", status.as_u16())
 }
 
 /// Reads up to [`MAX_RESPONSE`] bytes until the deadline. The status has already decided, so errors only cut it short.

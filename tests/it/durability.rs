@@ -113,3 +113,72 @@ async fn a_second_process_on_the_same_folder_is_refused() {
     let message = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(message.contains("another chathooks"), "{message}");
 }
+
+/// Ordinary mistakes, none of which may cost an accepted event.
+#[tokio::test]
+async fn mistakes_in_manifests_keep_the_backlog() {
+    let receiver = Receiver::start().await;
+    receiver.answer(|_, _| (StatusCode::BAD_GATEWAY, Duration::ZERO));
+    let mut product = Product::new();
+    let good = subscription("s", &receiver.url("/"), "events: ['*']");
+    product.write("sub.yaml", &good);
+    product.start().await;
+    let events: Vec<_> = (0..20).map(|n| envelope(&format!("e{n}"), "chat.created")).collect();
+    product.accept(&events).await;
+    product.counter("s", "pending", 20).await;
+    for (from, to) in [
+        ("instanceRef: { name: chat }", "instanceRef: { name: caht }"),
+        ("instanceRef:", "instancRef:"),
+        ("kind: WebhookSubscription", "kind: WebhookSubscripton"),
+        ("metadata: { name: s,", "metadata: { nmae: s,"),
+        ("v1alpha1", "v1alpha2"),
+        ("spec:", "spec: ["),
+    ] {
+        product.write("sub.yaml", &good.replace(from, to));
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        product.write("sub.yaml", &good);
+        product.counter("s", "pending", 20).await;
+    }
+    product.write("sub.yaml", "kind: [x");
+    product.terminate().await;
+    product.start().await;
+    product.accept(&[envelope("meanwhile", "chat.created")]).await;
+    receiver.answer(|_, _| (StatusCode::OK, Duration::ZERO));
+    product.write(
+        "sub.yaml",
+        &subscription("s", &receiver.url("/ok"), "events: ['*']\ndelivery: { retry: { schedule: [100ms] } }"),
+    );
+    product.counter("s", "pending", 21).await;
+}
+
+/// A dead subscriber with a backlog larger than the log gives way; everyone else goes on.
+#[tokio::test]
+async fn a_dead_subscriber_does_not_stop_intake() {
+    let receiver = Receiver::start().await;
+    receiver.answer(|received, _| {
+        let down = received.path == "/down";
+        (if down { StatusCode::BAD_GATEWAY } else { StatusCode::OK }, Duration::ZERO)
+    });
+    let mut product = Product::new();
+    let instance = std::fs::read_to_string(product.folder.path().join("instance.yaml")).unwrap();
+    let small = instance.replace("dispatcher:", "dispatcher:\n    queue: { embedded: { size: 64Mi } }");
+    product.write("instance.yaml", &small);
+    product.write("down.yaml", &subscription("down", &receiver.url("/down"), "events: ['*']"));
+    product.write("up.yaml", &subscription("up", &receiver.url("/up"), "events: ['*']"));
+    product.start().await;
+    let mut accepted = 0;
+    for n in 0..1_000 {
+        let mut event = envelope(&format!("e{n}"), "chat.created");
+        event["data"] = serde_json::json!({"text": "x".repeat(100_000)});
+        // What is refused for a moment is sent again, as senders do.
+        eventually("the event is accepted", async || {
+            (product.post(&event).await.ok()?.0 == 202).then_some(())
+        })
+        .await;
+        accepted += 1;
+    }
+    product.counter("up", "delivered", accepted).await;
+    let down = product.object("WebhookSubscription", "down").await.unwrap()["counters"].clone();
+    assert!(down["expired"].as_u64().unwrap() > 200, "{down}");
+    assert_eq!(down["expired"].as_u64().unwrap() + down["pending"].as_u64().unwrap(), accepted, "{down}");
+}

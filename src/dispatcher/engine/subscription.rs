@@ -421,6 +421,14 @@ impl Subscription {
     ) {
         if written {
             self.counters.dead_lettered += 1;
+            if self.counters.dead_lettered.is_power_of_two() {
+                tracing::warn!(
+                    namespace = self.plan.namespace,
+                    subscription = self.plan.name,
+                    dead_lettered = self.counters.dead_lettered,
+                    "events were given up after their last attempt and are kept as dead letters (told ever more rarely)"
+                );
+            }
             self.close(seq);
         } else {
             let attempts = self.open.get(&seq).map_or(0, |open| open.record.attempts);
@@ -460,9 +468,16 @@ impl Subscription {
 
     fn healthy(&mut self, now_ms: u64) {
         if self.health.as_ref().is_none_or(|health| !health.ok) {
+            if self.health.is_some() {
+                tracing::info!(
+                    namespace = self.plan.namespace,
+                    subscription = self.plan.name,
+                    "deliveries succeed again"
+                );
+            }
             self.set_health(Health {
                 ok: true,
-                reason: "Delivered".to_owned(),
+                reason: "Delivering".to_owned(),
                 message: String::new(),
                 since_ms: now_ms,
                 failures: 0,
@@ -472,6 +487,14 @@ impl Subscription {
 
     fn unhealthy(&mut self, reason: &str, message: String, now_ms: u64) {
         let before = self.health.as_ref().filter(|health| !health.ok);
+        if before.is_none_or(|health| health.reason != reason) {
+            tracing::warn!(
+                namespace = self.plan.namespace,
+                subscription = self.plan.name,
+                reason,
+                "a delivery failed: {message}"
+            );
+        }
         let health = Health {
             ok: false,
             since_ms: before.map_or(now_ms, |health| health.since_ms),
