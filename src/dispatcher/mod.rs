@@ -94,17 +94,26 @@ impl Dispatcher {
 
     /// Serves a plan: starts and stops instances, changes the others without dropping what is under way.
     ///
-    /// When this returns, every event accepted from now on is matched against the new plan.
+    /// When this returns, every event accepted from now on is matched against the new plan. An instance that cannot be
+    /// served as planned keeps no other from it; the first such error is returned, and the plan may be applied again.
     pub async fn apply(&self, plan: Plan) -> Result<(), DispatcherError> {
         let _one_at_a_time = self.applying.lock().await;
         let mut previous = self.instances().clone();
         let completeness = if plan.complete { Completeness::Complete } else { Completeness::Incomplete };
+        let mut result = Ok(());
         for instance in plan.instances {
             let key = (instance.namespace.clone(), instance.name.clone());
             let instance = Arc::new(instance);
-            match previous.remove(&key) {
-                Some(running) => self.change(&running, instance, completeness).await?,
-                None => self.begin(key, instance, completeness).await?,
+            let served = match previous.remove(&key) {
+                Some(running) => self.change(&running, instance, completeness).await,
+                None => self.begin(key, instance, completeness).await,
+            };
+            match served {
+                Err(error) if result.is_err() => {
+                    tracing::warn!(%error, "another ChatInstance is not served as planned");
+                }
+                Err(error) => result = Err(error),
+                Ok(()) => {}
             }
         }
         let gone: Vec<_> = previous.into_iter().collect();
@@ -120,7 +129,7 @@ impl Dispatcher {
             );
             instance.stop(Instant::now() + REMOVAL_GRACE).await;
         }
-        Ok(())
+        result
     }
 
     async fn begin(
@@ -136,9 +145,9 @@ impl Dispatcher {
         let (engine, task) = engine::start(parts, self.process.clone(), Arc::clone(&plan), completeness)
             .await
             .map_err(|source| DispatcherError::Engine { instance: name.clone(), source })?;
-        self.watch_over(name, task);
-        let instance =
-            Arc::new(Instance { served: Mutex::new((plan, completeness)), engine, storage, events });
+        let served = Mutex::new((plan, completeness));
+        let instance = Arc::new(Instance { served, engine, storage, events });
+        self.watch_over(name, Arc::clone(&instance), task);
         self.instances().insert(key, instance);
         Ok(())
     }
@@ -153,7 +162,10 @@ impl Dispatcher {
             return Ok(());
         }
         let name = format!("{}/{}", plan.namespace, plan.name);
-        running.storage.set_limits(&plan);
+        // The bounds of a spec that nobody could read are defaults: the last good ones stay.
+        if !plan.rejected {
+            running.storage.set_limits(&plan);
+        }
         running
             .engine
             .apply(Arc::clone(&plan), completeness)
@@ -163,17 +175,27 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// An engine that ends by itself takes the process with it: see [`Dispatcher::failed`].
-    fn watch_over(&self, instance: String, task: tokio::task::JoinHandle<Result<(), EngineError>>) {
+    /// An engine that ends by itself, or a storage that fails under an idle one, takes the process with it: see
+    /// [`Dispatcher::failed`].
+    fn watch_over(
+        &self,
+        name: String,
+        instance: Arc<Instance>,
+        task: tokio::task::JoinHandle<Result<(), EngineError>>,
+    ) {
         let failures = self.failures.clone();
         tokio::spawn(async move {
-            let source = match task.await {
-                Ok(Ok(())) => return,
-                Ok(Err(source)) => source,
-                Err(error) => LogError::Fatal(format!("the engine ended abnormally: {error}")).into(),
+            let source = tokio::select! {
+                biased;
+                ended = task => match ended {
+                    Ok(Ok(())) => return,
+                    Ok(Err(source)) => source,
+                    Err(error) => LogError::Fatal(format!("the engine ended abnormally: {error}")).into(),
+                },
+                reason = instance.storage.failed() => LogError::Fatal(reason).into(),
             };
             // A full channel already tells of a failure, which is all that matters.
-            let _ = failures.try_send(DispatcherError::Engine { instance, source });
+            let _ = failures.try_send(DispatcherError::Engine { instance: name, source });
         });
     }
 
@@ -271,3 +293,6 @@ impl Instance {
 
 /// How long deliveries of a removed ChatInstance may take to end.
 const REMOVAL_GRACE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

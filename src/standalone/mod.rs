@@ -6,6 +6,7 @@
 mod admissions;
 mod changes;
 pub mod data_dir;
+mod descriptors;
 pub mod directory;
 pub mod folder;
 mod generations;

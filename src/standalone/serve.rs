@@ -16,7 +16,7 @@ use super::directory::Directory;
 use super::folder::{FileReport, Folder};
 use super::status::Board;
 use super::store::Patience;
-use super::{changes, watch as watching};
+use super::{changes, descriptors, watch as watching};
 use crate::dispatcher::admin::{self, AdminState};
 use crate::dispatcher::http_server::{ServerLimits, serve as serve_http};
 use crate::dispatcher::intake::{self, IntakeLimits, IntakeState};
@@ -111,6 +111,7 @@ pub async fn serve(
     if !options.directory.is_dir() {
         return Err(ServeError::NoDirectory(options.directory));
     }
+    let limits = ServerLimits { max_connections: descriptors::connections(), ..ServerLimits::default() };
     let data_dir = Arc::new(DataDir::open(&options.data_dir)?);
     let intake = bind(options.listen, "--listen").await?;
     let admin = bind(options.admin_listen, "--admin-listen").await?;
@@ -136,7 +137,7 @@ pub async fn serve(
     let (stopping, _) = watch::channel(());
     let addresses = (intake.local_addr().ok(), admin.local_addr().ok());
     let admin_state = admin_state(Arc::clone(&shown), Arc::clone(&dispatcher), Arc::clone(&metrics));
-    let mut admin_task = listen(admin, admin::router(admin_state), stopping.subscribe(), LEAVE);
+    let mut admin_task = listen(admin, admin::router(admin_state), limits, stopping.subscribe(), LEAVE);
     let mut server = Server { dispatcher, data_dir, shown, files: folder.files(), outcome, unapplied: false };
     server.apply().await?;
 
@@ -147,7 +148,7 @@ pub async fn serve(
         IntakeLimits::default(),
     );
     let drain = options.grace / INTAKE_SHARE;
-    let mut intake_task = listen(intake, intake::router(intake_state), stopping.subscribe(), drain);
+    let mut intake_task = listen(intake, intake::router(intake_state), limits, stopping.subscribe(), drain);
     started(&Started {
         folder: folder.clone(),
         outcome: Arc::clone(&server.outcome),
@@ -180,6 +181,7 @@ async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, Se
 fn listen(
     listener: TcpListener,
     router: axum::Router,
+    limits: ServerLimits,
     mut stop: watch::Receiver<()>,
     drain: Duration,
 ) -> JoinHandle<usize> {
@@ -188,7 +190,7 @@ fn listen(
             // An error means that the sender is gone, and so is everything else.
             let _ = stop.changed().await;
         };
-        serve_http(listener, router, ServerLimits::default(), stopped, drain).await
+        serve_http(listener, router, limits, stopped, drain).await
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Composes only; every fact comes in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -15,6 +15,7 @@ use crate::api::conditions::{
     DELIVERING, DISPATCHER_AVAILABLE, INTAKE_READY, REACHABLE, Report, State, reason,
 };
 use crate::dispatcher::snapshot::{Counters, InstanceSnapshot, SubscriptionSnapshot};
+use crate::log::Usage;
 use crate::plan::model::{InstancePlan, SubscriptionPlan};
 use crate::plan::{Finding, Outcome, Verdict};
 
@@ -49,12 +50,13 @@ impl Board {
         let mut previous = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = BTreeMap::new();
         let mut objects = Vec::new();
+        let index = Index::of(outcome, snapshots);
         for verdict in &outcome.verdicts {
             let key = (verdict.kind.clone(), verdict.namespace.clone(), verdict.name.clone());
             let (report, counters) = if verdict.kind == Kind::ChatInstance.name() {
-                instance(verdict, outcome, snapshots)
+                instance(verdict, &index)
             } else {
-                subscription(verdict, outcome, snapshots)
+                subscription(verdict, &index)
             };
             let before = previous.get(&key).map(Vec::as_slice).unwrap_or_default();
             let conditions = report.conditions(verdict.generation, before, now);
@@ -74,10 +76,36 @@ impl Board {
     }
 }
 
-fn instance(verdict: &Verdict, outcome: &Outcome, snapshots: &[InstanceSnapshot]) -> (Report, Value) {
-    let is = |namespace: &str, name: &str| namespace == verdict.namespace && name == verdict.name;
-    let plan = outcome.plan.instances.iter().find(|one| is(&one.namespace, &one.name));
-    let snapshot = snapshots.iter().find(|one| is(&one.namespace, &one.name));
+type Key<'a> = (&'a str, &'a str);
+
+/// Everything by namespace and name.
+struct Index<'a> {
+    instances: HashMap<Key<'a>, &'a InstancePlan>,
+    subscriptions: HashMap<Key<'a>, (&'a InstancePlan, &'a SubscriptionPlan)>,
+    served_instances: HashMap<Key<'a>, &'a InstanceSnapshot>,
+    served_subscriptions: HashMap<Key<'a>, &'a SubscriptionSnapshot>,
+}
+
+impl<'a> Index<'a> {
+    fn of(outcome: &'a Outcome, snapshots: &'a [InstanceSnapshot]) -> Self {
+        let instances = &outcome.plan.instances;
+        let subscriptions = instances
+            .iter()
+            .flat_map(|instance| instance.subscriptions.iter().map(move |one| (instance, one)));
+        let served = snapshots.iter().flat_map(|instance| &instance.subscriptions);
+        Self {
+            instances: instances.iter().map(|one| ((&*one.namespace, &*one.name), one)).collect(),
+            subscriptions: subscriptions.map(|both| ((&*both.1.namespace, &*both.1.name), both)).collect(),
+            served_instances: snapshots.iter().map(|one| ((&*one.namespace, &*one.name), one)).collect(),
+            served_subscriptions: served.map(|one| ((&*one.namespace, &*one.name), one)).collect(),
+        }
+    }
+}
+
+fn instance(verdict: &Verdict, index: &Index<'_>) -> (Report, Value) {
+    let key = (&*verdict.namespace, &*verdict.name);
+    let plan = index.instances.get(&key);
+    let snapshot = index.served_instances.get(&key).copied();
     let paused = plan.is_none_or(|plan| plan.paused.is_some());
     let more = vec![
         (
@@ -110,27 +138,24 @@ fn intake_ready(paused: bool, snapshot: Option<&InstanceSnapshot>) -> State {
     match snapshot {
         _ if paused => State::no(reason::PAUSED, PAUSED),
         None => State::unknown(reason::PENDING, "Its event log is not open yet."),
-        Some(one) if one.usage.capacity_bytes > 0 && one.usage.live_bytes >= one.usage.capacity_bytes => {
-            State::no(
-                reason::LOG_FULL,
-                "The event log is full of unfinished deliveries; see which subscription does not deliver, or give \
+        Some(one) if full(&one.usage) => State::no(
+            reason::LOG_FULL,
+            "The event log is full of unfinished deliveries; see which subscription does not deliver, or give \
                  spec.dispatcher.queue.embedded.size more.",
-            )
-        }
+        ),
         Some(_) => State::yes(reason::LISTENING),
     }
 }
 
-fn subscription(verdict: &Verdict, outcome: &Outcome, snapshots: &[InstanceSnapshot]) -> (Report, Value) {
-    let is = |namespace: &str, name: &str| namespace == verdict.namespace && name == verdict.name;
-    let plan = outcome.plan.instances.iter().find_map(|instance| {
-        let found = instance.subscriptions.iter().find(|one| is(&one.namespace, &one.name));
-        found.map(|found| (instance, found))
-    });
-    let snapshot = snapshots
-        .iter()
-        .flat_map(|instance| &instance.subscriptions)
-        .find(|one| is(&one.namespace, &one.name));
+/// A log refuses before its last byte: segments hold finished events too, and some are held back.
+fn full(usage: &Usage) -> bool {
+    usage.capacity_bytes > 0 && usage.live_bytes.saturating_mul(10) >= usage.capacity_bytes.saturating_mul(8)
+}
+
+fn subscription(verdict: &Verdict, index: &Index<'_>) -> (Report, Value) {
+    let key = (&*verdict.namespace, &*verdict.name);
+    let plan = index.subscriptions.get(&key).copied();
+    let snapshot = index.served_subscriptions.get(&key).copied();
     let paused = plan.is_none_or(|(_, plan)| plan.paused.is_some());
     let more = vec![(DELIVERING, delivering(plan, snapshot))];
     let counters = snapshot.map_or_else(Counters::default, |one| one.counters);
@@ -183,4 +208,23 @@ fn report(verdict: &Verdict, paused: bool, served: Option<i64>, more: Vec<(&'sta
 
 fn state(finding: &Finding) -> State {
     State { status: Some(finding.status), reason: finding.reason.clone(), message: finding.message.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_refuses_events_is_full() {
+        let state = |live_bytes| {
+            let usage = Usage { capacity_bytes: 1000, live_bytes, ..Usage::default() };
+            let snapshot = InstanceSnapshot { usage, ..InstanceSnapshot::default() };
+            let state = intake_ready(false, Some(&snapshot));
+            (state.status, state.reason)
+        };
+        assert_eq!(state(799), (Some(true), "Listening".to_owned()));
+        assert_eq!(state(800), (Some(false), "LogFull".to_owned()));
+        assert_eq!(intake_ready(true, None).reason, "Paused");
+        assert_eq!(intake_ready(false, None).status, None);
+    }
 }

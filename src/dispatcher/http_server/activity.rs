@@ -22,6 +22,8 @@ const BUSY: u64 = 0;
 const IDLE: u64 = 1;
 /// A request head has begun.
 const HEAD: u64 = 2;
+/// Connected, and nothing has come yet.
+const NEW: u64 = 3;
 
 /// Shared by the socket, the service and the watchdog of one connection, which all live in one task.
 #[derive(Clone)]
@@ -34,7 +36,7 @@ pub(super) struct Activity {
 
 impl Activity {
     pub(super) fn new(limits: ServerLimits) -> Self {
-        Self { opened: Instant::now(), limits, state: Arc::new(AtomicU64::new(IDLE)) }
+        Self { opened: Instant::now(), limits, state: Arc::new(AtomicU64::new(NEW)) }
     }
 
     /// A request head is complete.
@@ -49,7 +51,7 @@ impl Activity {
 
     /// Bytes have come.
     fn received(&self) {
-        if self.state.load(Ordering::Relaxed) & 3 == IDLE {
+        if matches!(self.state.load(Ordering::Relaxed) & 3, IDLE | NEW) {
             self.enter(HEAD);
         }
     }
@@ -64,7 +66,7 @@ impl Activity {
         let state = self.state.load(Ordering::Relaxed);
         let allowed = match state & 3 {
             IDLE => self.limits.idle,
-            HEAD => self.limits.header_read,
+            HEAD | NEW => self.limits.header_read,
             _ => return None,
         };
         Some(self.opened + std::time::Duration::from_millis(state >> 2) + allowed)

@@ -55,7 +55,7 @@ pub(super) async fn run(
         .max_buf_size(MAX_BUFFER)
         .serve_connection(Watched::new(stream, activity.clone()), service);
     let mut connection = pin!(connection);
-    let mut alarm = pin!(sleep_until(Instant::now() + limits.idle));
+    let mut alarm = pin!(sleep_until(Instant::now() + limits.header_read));
     let mut draining = false;
 
     loop {

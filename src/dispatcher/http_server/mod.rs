@@ -27,9 +27,9 @@ const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 pub struct ServerLimits {
     /// Connections at once; more wait in the kernel's accept queue.
     pub max_connections: usize,
-    /// From the first byte of a request head to its last.
+    /// From the connect to the first byte, and from the first byte of a request head to its last.
     pub header_read: Duration,
-    /// Between the end of a response, or the connect, and the next request.
+    /// Between the end of a response and the next request.
     pub idle: Duration,
 }
 

@@ -64,7 +64,10 @@ pub(super) fn paused(instance: &IntakeInstance, reason: &str, may_know: bool) ->
 }
 
 fn none_served() -> Problem {
-    Problem::unavailable(RETRY_UNSERVED, "No ChatInstance is served here yet; apply one, or try again later.")
+    Problem::unavailable(
+        RETRY_UNSERVED,
+        "No ChatInstance is served here yet: event logs may still be opening. Try again later, or apply one.",
+    )
 }
 
 fn path(instance: &IntakeInstance) -> String {
