@@ -119,8 +119,14 @@ impl Engine {
         result: Result<Option<(Seq, Vec<Seq>)>, StateError>,
     ) -> Result<(), EngineError> {
         if let Some((below, needed)) = result? {
-            self.storage.events.release(below, needed);
+            self.storage.events.release(below, ranges(&needed));
         }
         Ok(())
     }
+}
+
+/// Merges ascending positions into ranges.
+fn ranges(positions: &[Seq]) -> Vec<std::ops::Range<Seq>> {
+    let runs = positions.chunk_by(|a, b| a + 1 == *b);
+    runs.filter_map(|run| Some(*run.first()?..run.last()? + 1)).collect()
 }
