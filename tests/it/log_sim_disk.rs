@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use chathooks::log::segment::disk::{Disk, DiskFile, LockGuard};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 const SECTOR: usize = 512;
+
+/// When a sync that a test waits for is not coming.
+const HELD_AT_LAST: Duration = Duration::from_secs(20);
 
 /// What happened to a file, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,7 +205,9 @@ impl SimDisk {
     pub(crate) fn await_held(&self) {
         let mut world = self.world();
         while world.held == 0 {
-            world = self.sim.changed.wait(world).unwrap();
+            let (guard, timeout) = self.sim.changed.wait_timeout(world, HELD_AT_LAST).unwrap();
+            assert!(!timeout.timed_out(), "nothing was synced");
+            world = guard;
         }
     }
 
