@@ -2,6 +2,7 @@
 //! the process, so nothing in production may use it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
@@ -12,7 +13,7 @@ use super::known_ids::{Known, KnownIds, real_window};
 use super::table::Table;
 use super::{
     Appended, BatchMode, Claimed, Claims, Clock, DedupLimits, Delta, Entry, EventLog, Held, LogError,
-    MAX_PAYLOAD, NewRecord, Page, Pairs, Seq, State, StateError, Usage,
+    MAX_PAYLOAD, NewRecord, Page, Pairs, Seq, State, StateError, Usage, within,
 };
 
 /// An [`EventLog`] in memory. Released records are forgotten when room is wanted.
@@ -31,12 +32,12 @@ struct Kept {
     known: KnownIds,
     next: Seq,
     below: Seq,
-    keep: Vec<Seq>,
+    keep: Vec<Range<Seq>>,
 }
 
 impl Kept {
     fn is_live(&self, seq: Seq) -> bool {
-        seq >= self.below || self.keep.binary_search(&seq).is_ok()
+        seq >= self.below || within(&self.keep, seq)
     }
 
     fn live(&self) -> impl Iterator<Item = &Entry> {
@@ -163,7 +164,7 @@ impl EventLog for MemoryLog {
         ready(Ok(self.kept().entries.get(&seq).cloned())).boxed()
     }
 
-    fn release(&self, below: Seq, keep: Vec<Seq>) {
+    fn release(&self, below: Seq, keep: Vec<Range<Seq>>) {
         let mut kept = self.kept();
         kept.below = below.min(kept.next).max(kept.below);
         kept.keep = keep;

@@ -3,6 +3,7 @@
 //! Everything the dispatcher knows how to do stands above [`EventLog`], [`State`] and [`Claims`]; an engine
 //! must not know what a subscription is. One contract suite (`tests/it/log_contract.rs`) runs over every engine.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +15,12 @@ mod known_ids;
 pub mod memory;
 pub mod segment;
 mod table;
+
+/// Whether a position is in one of the ranges, which ascend and are disjoint.
+fn within(ranges: &[Range<Seq>], seq: Seq) -> bool {
+    let after = ranges.partition_point(|range| range.start <= seq);
+    ranges.get(..after).and_then(<[_]>::last).is_some_and(|range| range.contains(&seq))
+}
 
 pub use known_ids::DedupLimits;
 
@@ -164,9 +171,9 @@ pub trait EventLog: Send + Sync {
     /// One record, `None` if it was released and is gone.
     fn get(&self, seq: Seq) -> BoxFuture<'_, Result<Option<Entry>, LogError>>;
 
-    /// Says that everything below `below`, except the positions in `keep` (ascending), is needed by nobody.
+    /// Says that everything below `below`, except the positions in `keep` (ascending, disjoint), is needed by nobody.
     /// Released records stay readable until their space is wanted or the retention is over.
-    fn release(&self, below: Seq, keep: Vec<Seq>);
+    fn release(&self, below: Seq, keep: Vec<Range<Seq>>);
 
     /// The position the next record will get: everything below it is durable. Changes are seen by all receivers.
     fn end(&self) -> watch::Receiver<Seq>;

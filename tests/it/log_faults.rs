@@ -11,7 +11,7 @@ use futures::FutureExt;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::log_contract::{clock, options, payload, record};
+use crate::log_contract::{clock, options, payload, record, runs};
 use crate::log_sim_disk::{Happened, SimDisk};
 use crate::log_state_contract::{pairs, put};
 
@@ -252,7 +252,7 @@ async fn survivors_outlive_their_segments_and_a_restart() {
         if id % 20 == 0 {
             kept.push(id);
         }
-        s.engine.events.release(id, kept.clone());
+        s.engine.events.release(id, runs(&kept));
     }
     let s = s.restart();
     let readable = s.readable().await;

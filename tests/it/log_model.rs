@@ -2,6 +2,7 @@
 //! there, nothing is there that nobody wrote, repeats are recognised, and state is as last committed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,14 +13,14 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::log_contract::{clock, options, payload, record};
+use crate::log_contract::{clock, options, payload, record, runs};
 use crate::log_sim_disk::SimDisk;
 
 #[derive(Clone, Debug)]
 enum Step {
     /// So many new events, and so many that came before; together less than a segment, so that a refusal is whole.
     Append { new: u64, repeats: u64 },
-    /// Releases all but every n-th of the oldest part.
+    /// Releases all but every n-th three of the oldest part.
     Release { part: u64, keep_every: u64 },
     /// Sets or removes keys.
     Commit(Vec<(u8, Option<u16>)>),
@@ -56,13 +57,13 @@ struct Model {
     known: BTreeSet<u64>,
     next_id: u64,
     below: u64,
-    keep: Vec<u64>,
+    keep: Vec<Range<u64>>,
     pairs: Pairs,
 }
 
 impl Model {
     fn is_live(&self, seq: u64) -> bool {
-        seq >= self.below || self.keep.contains(&seq)
+        seq >= self.below || self.keep.iter().any(|range| range.contains(&seq))
     }
 
     fn live_bytes(&self) -> usize {
@@ -160,7 +161,8 @@ impl Run {
         let end = *self.engine.events.end().borrow();
         let below = (model.below + (end - model.below) * part / 100).max(1);
         let live = model.accepted.keys().copied().filter(|seq| *seq < below);
-        model.keep = live.filter(|seq| model.is_live(*seq) && seq % keep_every == 0).collect();
+        let kept: Vec<u64> = live.filter(|seq| model.is_live(*seq) && seq / 3 % keep_every == 0).collect();
+        model.keep = runs(&kept);
         model.below = below;
         self.engine.events.release(model.below, model.keep.clone());
     }

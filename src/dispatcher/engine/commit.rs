@@ -153,7 +153,7 @@ impl Engine {
 
     pub(super) fn release(&self, release: Release) {
         if let Some((below, needed)) = release {
-            self.storage.events.release(below, needed.into_iter().flatten().collect());
+            self.storage.events.release(below, needed);
         }
     }
 }

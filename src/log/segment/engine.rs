@@ -1,6 +1,7 @@
 //! The embedded engine's [`EventLog`]: starts the threads of one log folder, hands calls to them, stops them.
 
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -160,7 +161,7 @@ impl EventLog for SegmentLog {
         .boxed()
     }
 
-    fn release(&self, below: Seq, keep: Vec<Seq>) {
+    fn release(&self, below: Seq, keep: Vec<Range<Seq>>) {
         order(&self.shared, |orders| orders.release = Some(Released { below, keep }));
     }
 

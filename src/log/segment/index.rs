@@ -2,11 +2,12 @@
 //! No files are touched here.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::file::{DATA_START, SegmentFile};
 use super::record;
-use crate::log::Seq;
+use crate::log::{Seq, within};
 
 /// A segment and what is known about its records.
 pub(super) struct Segment {
@@ -48,8 +49,15 @@ impl Segment {
         Some(self.base + (skip + at) as u64)
     }
 
-    fn bytes(&self) -> u64 {
-        u64::from(self.used - DATA_START)
+    /// Where the first event at or after a position begins; where the records end if there is none.
+    fn offset_from(&self, seq: Seq) -> u32 {
+        let first = self.first_from(seq).and_then(|first| self.offset_of(first));
+        first.map_or(self.used, |(_, offset)| offset)
+    }
+
+    /// Bytes of events at or after a position.
+    fn bytes_from(&self, seq: Seq) -> u64 {
+        u64::from(self.used.saturating_sub(self.offset_from(seq)))
     }
 }
 
@@ -74,14 +82,23 @@ pub(super) struct Place {
 pub(super) struct Released {
     /// Everything below this,
     pub(super) below: Seq,
-    /// except these, ascending.
-    pub(super) keep: Vec<Seq>,
+    /// except these, ascending and disjoint.
+    pub(super) keep: Vec<Range<Seq>>,
 }
 
 impl Released {
     pub(super) fn is_live(&self, seq: Seq) -> bool {
-        seq >= self.below || self.keep.binary_search(&seq).is_ok()
+        seq >= self.below || within(&self.keep, seq)
     }
+}
+
+/// What the kept ranges hold, counted piece by piece so that nobody waits long for the index. Only the keeper changes
+/// what lies below the log's end, and it is the one who counts.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Bytes by segment.
+    bytes: BTreeMap<u64, u64>,
+    oldest: Option<Seq>,
 }
 
 /// Everything in a log.
@@ -184,38 +201,40 @@ impl Index {
         }
     }
 
-    /// Takes note of what is released and counts anew what is live. Returns the oldest record if that changed;
-    /// `oldest` is then to be set with its time.
-    pub(super) fn release(&mut self, released: Released) -> Option<Seq> {
-        self.released = Released { below: released.below.max(self.released.below), ..released };
-        let below = self.released.below;
-        for segment in self.segments.values_mut() {
-            segment.live = match segment.first_from(below) {
-                None => 0,
-                Some(_) if segment.base >= below => segment.bytes(),
-                Some(first) => {
-                    segment.offset_of(first).map_or(0, |(_, offset)| u64::from(segment.used - offset))
-                }
-            };
-        }
-        let mut live_moved: Vec<Moved> = self.moved.range(below..).map(|(_, moved)| *moved).collect();
-        let mut kept = Vec::new();
-        for seq in self.released.keep.iter().take_while(|seq| **seq < below) {
-            if let Some(moved) = self.moved.get(seq) {
-                live_moved.push(*moved);
-            } else if let Some(place) = self.place(*seq) {
-                kept.push((place.file.number, u64::from(place.length)));
+    /// Counts what ranges below the log's end hold: by segments, not by records, except for copies.
+    pub(super) fn count_kept(&self, ranges: &[Range<Seq>], kept: &mut Kept) {
+        for range in ranges.iter().filter(|range| !range.is_empty()) {
+            let own = self.by_base.range(..=range.start).next_back();
+            let further = self.by_base.range(range.start + 1..range.end);
+            for (_, number) in own.into_iter().chain(further) {
+                let Some(segment) = self.segments.get(number) else { continue };
+                let bytes = segment.bytes_from(range.start).saturating_sub(segment.bytes_from(range.end));
+                *kept.bytes.entry(*number).or_default() += bytes;
+            }
+            for moved in self.moved.range(range.clone()).map(|(_, moved)| moved) {
+                *kept.bytes.entry(moved.number).or_default() += u64::from(moved.length);
+            }
+            if kept.oldest.is_none() {
+                kept.oldest = self.first_from(range.start).filter(|first| *first < range.end);
             }
         }
-        kept.extend(live_moved.iter().map(|moved| (moved.number, u64::from(moved.length))));
-        for (number, bytes) in kept {
-            if let Some(segment) = self.segments.get_mut(&number) {
-                segment.live += bytes;
+    }
+
+    /// Takes note of what is released, given what its ranges below `below` hold. Returns the oldest record if that
+    /// changed; `oldest` is then to be set with its time.
+    pub(super) fn release(&mut self, released: Released, kept: &Kept) -> Option<Seq> {
+        self.released = Released { below: released.below.max(self.released.below), ..released };
+        let below = self.released.below;
+        for (number, segment) in &mut self.segments {
+            segment.live = segment.bytes_from(below) + kept.bytes.get(number).unwrap_or(&0);
+        }
+        for moved in self.moved.range(below..).map(|(_, moved)| moved) {
+            if let Some(segment) = self.segments.get_mut(&moved.number) {
+                segment.live += u64::from(moved.length);
             }
         }
         self.live = self.segments.values().map(|segment| segment.live).sum();
-        let first_kept = self.released.keep.iter().copied().find(|seq| *seq < below && self.contains(*seq));
-        let oldest = first_kept.or_else(|| self.first_from(below));
+        let oldest = kept.oldest.or_else(|| self.first_from(below));
         match (oldest, self.oldest) {
             (Some(seq), Some((known, _))) if seq == known => None,
             (None, _) => {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::disk::is_full;
 use super::file::{self, DATA_START, SegmentFile, Spare};
 use super::ids_file::{self, Id};
-use super::index::{Moved, Released};
+use super::index::{Kept, Moved, Released};
 use super::reader::read_record;
 use super::record::{self, Header, Kind};
 use super::scan::scan;
@@ -26,6 +26,8 @@ use super::writer::add_open;
 const TICK: Duration = Duration::from_secs(30);
 /// How long a full disk is not tried again: each try fills what is left of it.
 const DISK_FULL_PAUSE: Duration = Duration::from_millis(100);
+/// Released ranges counted while the writer may have to wait for the index.
+const RANGES_AT_ONCE: usize = 1024;
 /// Bytes of survivors written at once.
 const COPY_CHUNK: usize = 1024 * 1024;
 
@@ -130,7 +132,15 @@ impl Keeper {
 
     fn release(&self, mut released: Released) {
         released.below = released.below.min(*self.shared.end.borrow());
-        let Some(oldest) = write(&self.shared.index).release(released) else { return };
+        released.keep.retain(|range| range.start < released.below);
+        if let Some(last) = released.keep.last_mut() {
+            last.end = last.end.min(released.below);
+        }
+        let mut kept = Kept::default();
+        for ranges in released.keep.chunks(RANGES_AT_ONCE) {
+            read(&self.shared.index).count_kept(ranges, &mut kept);
+        }
+        let Some(oldest) = write(&self.shared.index).release(released, &kept) else { return };
         let place = read(&self.shared.index).place(oldest);
         let appended_ms =
             place.and_then(|place| read_record(&place, oldest)).map(|(header, _)| header.appended_ms);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::disk::{Disk, write_zeros};
 use super::file::{self, DATA_START, Opened, SegmentFile, Spare};
 use super::ids_file;
-use super::index::{Index, Moved, Released, Segment};
+use super::index::{Index, Kept, Moved, Released, Segment};
 use super::keeper::IdsFile;
 use super::record::{self, Header, Kind};
 use super::scan::{Found, Scan, scan};
@@ -266,7 +266,7 @@ impl Recovery<'_> {
         self.report_missing();
         self.settle_newest()?;
         let index = &mut self.log.index;
-        if let Some(oldest) = index.release(Released::default()) {
+        if let Some(oldest) = index.release(Released::default(), &Kept::default()) {
             let place = index.place(oldest);
             let read = place.and_then(|place| super::reader::read_record(&place, oldest));
             index.oldest = Some((oldest, read.map_or(0, |(header, _)| header.appended_ms)));

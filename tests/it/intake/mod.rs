@@ -72,7 +72,7 @@ impl EventLog for FakeLog {
         self.inner.get(seq)
     }
 
-    fn release(&self, below: Seq, keep: Vec<Seq>) {
+    fn release(&self, below: Seq, keep: Vec<std::ops::Range<Seq>>) {
         self.inner.release(below, keep);
     }
 
