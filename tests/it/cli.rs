@@ -110,7 +110,7 @@ fn logs_are_json_where_no_terminal_reads_them_and_results_stay_apart() {
         .lines()
         .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
         .collect();
-    assert_eq!((&logged[0]["level"], &logged[0]["path"]), (&"WARN".into(), &"a.yaml".into()));
+    assert!(logged.iter().any(|line| line["level"] == "WARN" && line["path"] == "a.yaml"), "{logged:?}");
 }
 
 #[test]
