@@ -94,7 +94,7 @@ fn explain(error: &Error) -> YamlError {
              {MAX_ALIASED} by aliases, and {MAX_DEPTH} levels are read"
         ),
         Error::UnknownAnchor { .. } => {
-            "this alias (*name) has no anchor (&name) before it; text that begins with * needs quotes"
+            "this alias (*name) has no anchor (&name) before it; text that begins with * needs quotes, as in \"*\""
                 .to_owned()
         }
         other => plain(&UserMessageFormatter.format_message(other)),
@@ -110,6 +110,8 @@ fn explain(error: &Error) -> YamlError {
 fn plain(message: &str) -> String {
     if message.contains("found a tab") || message.contains("tabs disallowed") {
         "there is a tab here; indent with spaces".to_owned()
+    } else if message.contains("anchor or alias") {
+        "text that begins with * or & needs quotes; write \"*\"".to_owned()
     } else if message.contains("mapping values are not allowed") {
         "this line does not fit those above it: check its indentation, and put text that holds ': ' in quotes"
             .to_owned()
@@ -190,6 +192,10 @@ mod tests {
         assert!(documents(&"[".repeat(100_000)).is_err());
         assert!(documents(&"- ".repeat(100_000)).is_err());
         assert!(documents("a: [1, 2\nb: 3\n").is_err());
+        for text in ["events: [*]\n", "events:\n  - *\n"] {
+            let error = documents(text).unwrap_err();
+            assert_eq!(error.sentence, "text that begins with * or & needs quotes; write \"*\"", "{text}");
+        }
         assert!(documents("a: *nothing\n").unwrap_err().sentence.contains("quotes"));
     }
 }

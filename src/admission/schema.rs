@@ -34,16 +34,19 @@ impl Walk<'_> {
         for problem in bounds::check(schema, value) {
             self.found(at, problem);
         }
+        let mut misspelt = false;
         match value {
-            Value::Object(object) => self.object(schema, object, at),
+            Value::Object(object) => misspelt = self.object(schema, object, at),
             Value::Array(items) => self.list(schema, items, at),
             _ => {}
         }
-        self.alternatives(schema, value, at);
+        self.alternatives(schema, value, at, misspelt);
     }
 
-    fn object(&mut self, schema: &Value, object: &Map<String, Value>, at: &str) {
+    /// Says whether there are fields that nobody knows. What they stand for is not told to be missing as well.
+    fn object(&mut self, schema: &Value, object: &Map<String, Value>, at: &str) -> bool {
         let properties = fields::properties(schema);
+        let mut unknown = Vec::new();
         for (name, value) in object {
             let here = path::member(at, name);
             if let Some(property) = properties.and_then(|properties| properties.get(name)) {
@@ -57,13 +60,16 @@ impl Walk<'_> {
             {
                 let sentence = places.unknown(schema, name, at);
                 self.found(&here, sentence);
+                unknown.push(name.as_str());
             }
         }
         for name in strings(schema.get("required")) {
-            if !object.contains_key(name) {
+            let misspelt = || unknown.iter().any(|other| suggest::nearest(other, [name]).is_some());
+            if !object.contains_key(name) && !misspelt() {
                 self.found(&path::member(at, name), fields::missing(properties.and_then(|p| p.get(name))));
             }
         }
+        !unknown.is_empty()
     }
 
     fn list(&mut self, schema: &Value, items: &[Value], at: &str) {
@@ -97,14 +103,14 @@ impl Walk<'_> {
         }
     }
 
-    /// `allOf`, `anyOf`, `oneOf` and `not`.
-    fn alternatives(&mut self, schema: &Value, value: &Value, at: &str) {
+    /// `allOf`, `anyOf`, `oneOf` and `not`. A choice that is not made is not told where a field is `misspelt`.
+    fn alternatives(&mut self, schema: &Value, value: &Value, at: &str, misspelt: bool) {
         for branch in branches(schema, "allOf") {
             self.value(branch, value, at);
         }
         let all: Vec<&Value> = branches(schema, "oneOf").collect();
         let fitting = all.iter().filter(|branch| fits(branch, value)).count();
-        if !all.is_empty() && fitting != 1 {
+        if !all.is_empty() && fitting != 1 && !(misspelt && fitting == 0) {
             let sentence = fields::one_of(&all, value).unwrap_or_else(|| {
                 format!(
                     "fits {fitting} of the {} forms that this field may have, and must fit exactly one",
@@ -114,7 +120,7 @@ impl Walk<'_> {
             self.found(at, sentence);
         }
         let any: Vec<&Value> = branches(schema, "anyOf").collect();
-        if !any.is_empty() && !any.iter().any(|branch| fits(branch, value)) {
+        if !any.is_empty() && !misspelt && !any.iter().any(|branch| fits(branch, value)) {
             let sentence = fields::any_of(&any).unwrap_or_else(|| {
                 "fits none of the forms that this field may have; see its description".to_owned()
             });

@@ -79,6 +79,19 @@ fn names_unknown_fields_and_where_they_belong() {
 }
 
 #[test]
+fn a_misspelt_field_is_not_told_to_be_missing_too() {
+    assert_eq!(
+        problems(json!({"instanceref": {"name": "x"}, "target": {"url": "u"}})),
+        one("spec.instanceref", "there is no field `instanceref` in `spec`; did you mean `instanceRef`?")
+    );
+    assert_eq!(
+        with("target", json!({"urll": "u"})),
+        one("spec.target.urll", "there is no field `urll` in `spec.target`; did you mean `url`?")
+    );
+    assert_eq!(problems(json!({"target": {"url": "u"}, "counts": 1})).len(), 2);
+}
+
+#[test]
 fn names_types() {
     assert_eq!(
         with("timeout", json!(5)),

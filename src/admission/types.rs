@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::fields;
 use super::schema::strings;
+use super::{fields, suggest};
 
 /// The sentence about a value of another type; `at` is its path.
 pub(super) fn check(schema: &Value, value: &Value, at: &str) -> Option<String> {
@@ -27,6 +27,9 @@ pub(super) fn check(schema: &Value, value: &Value, at: &str) -> Option<String> {
     let found = found(value);
     Some(match (wanted, value) {
         (_, Value::Null) => format!("expected {}, found nothing: write it, or remove the line", name(wanted)),
+        ("string", Value::Number(_) | Value::Bool(_)) if schema.get("enum").is_some() => {
+            format!("expected {}, found {found}", suggest::list(strings(schema.get("enum")), "or"))
+        }
         ("string", Value::Number(_) | Value::Bool(_)) => match form(schema) {
             Some(form) => format!("expected a string, found {found}: {form}"),
             None => format!("expected a string, found {found}: put it in quotes"),

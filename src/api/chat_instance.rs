@@ -55,6 +55,7 @@ pub struct ChatInstanceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = rules::http_url())]
+    #[x_kube(validation = rules::no_space())]
     pub url: Option<String>,
     /// How events reach chathooks.
     #[serde(default)]

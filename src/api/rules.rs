@@ -50,9 +50,14 @@ pub(super) fn secret_key() -> Rule {
 /// An absolute http or https URL without credentials in it.
 pub(super) fn http_url() -> Rule {
     rule(
-        r"self.matches('^https?://[^/?#@\\s]+([/?#]\\S*)?$')",
+        r"self.matches('^https?://[^/?#@]+([/?#]|$)')",
         "write an absolute URL that begins with http:// or https:// and holds no user name or password",
     )
+}
+
+/// No white space in a URL.
+pub(super) fn no_space() -> Rule {
+    rule(r"!self.matches('\\s')", "there is a space or a line break in this URL: remove it, or write %20")
 }
 
 /// Event patterns, 1–64 of at most 128 characters.

@@ -174,9 +174,15 @@ fn read_time(created_at: Option<&Scalar<'_>>, time: Option<&Scalar<'_>>) -> Resu
     match (created_at, time) {
         (Some(Scalar::Int(seconds)), _) => in_range(*seconds),
         (Some(Scalar::Float(seconds)), _) => in_range(seconds.floor() as i64),
-        (Some(Scalar::Text(_)), _) => {
+        (Some(Scalar::Text(text)), _) if text.trim().parse::<f64>().is_ok() => {
             wrong("/created_at", format!("{NEEDED}; found a string: write the number without quotes"))
         }
+        (Some(Scalar::Text(_)), _) => wrong(
+            "/created_at",
+            format!(
+                "{NEEDED}; found a string that is no number: write Unix seconds, or put a date into `time`"
+            ),
+        ),
         (Some(other), _) => wrong("/created_at", format!("{NEEDED}; found {}", other.what())),
         (None, Some(Scalar::Text(text))) => parse_time(text),
         (None, Some(other)) => {
@@ -192,7 +198,7 @@ fn in_range(seconds: i64) -> Result<i64, EnvelopeError> {
     }
     Err(EnvelopeError::new(
         "/created_at",
-        "`created_at` is in Unix seconds, and this number is outside the years 1 to 9999: is it in milliseconds?",
+        "`created_at` is in Unix seconds, and this number is outside the years 1 to 9999; divide milliseconds by 1000",
     ))
 }
 

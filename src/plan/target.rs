@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use url::Url;
+use url::{ParseError, Url};
 
 use super::egress;
 use super::model::{EgressPlan, HttpTargetPlan, SensitiveText, TargetPlan};
@@ -77,10 +77,18 @@ fn parse_url(text: &str) -> Result<Url, &'static str> {
     if text.chars().count() > MAX_URL {
         return Err("the URL is longer than 2048 characters; shorten it.");
     }
-    let url = Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or("this is not an absolute URL that begins with http:// or https://; write one.")?;
+    let url = match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+        Err(ParseError::InvalidPort) => {
+            return Err("the port of this URL is not a number from 1 to 65535; correct it, or leave it out.");
+        }
+        Err(_) if text.trim().contains(char::is_whitespace) => {
+            return Err("there is a space or a line break in this URL; remove it, or write %20.");
+        }
+        Ok(_) | Err(_) => {
+            return Err("this is not an absolute URL that begins with http:// or https://; write one.");
+        }
+    };
     if !url.username().is_empty() || url.password().is_some() {
         return Err("the URL holds a user name or password; put them into spec.target.http.auth.basic.");
     }

@@ -36,17 +36,17 @@ pub(super) fn tell(
     for (kind, namespace, name) in old.keys().filter(|key| !new.contains_key(*key)) {
         tracing::info!(kind, namespace, name, "removed");
     }
-    if !after.plan.complete && before.is_none_or(|before| before.plan.complete) {
-        tracing::warn!(
-            "not everything in the folder can be read or placed: what is absent from it may only be misspelt, so its \
-             events are kept until the mistakes are corrected"
-        );
-    }
     for file in files_after.iter().filter(|file| !files_before.contains(file)) {
         tracing::warn!(path = file.path, "{}", file.error);
     }
     for file in files_before.iter().filter(|file| files_after.iter().all(|after| after.path != file.path)) {
         tracing::info!(path = file.path, "this file is well again");
+    }
+    if !after.plan.complete && before.is_none_or(|before| before.plan.complete) {
+        tracing::warn!(
+            "not everything in the folder can be read or placed: what is absent from it may only be misspelt, so its \
+             events are kept until the mistakes are corrected"
+        );
     }
 }
 

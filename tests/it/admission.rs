@@ -242,3 +242,24 @@ fn an_unknown_kind_is_named() {
         "there is no kind `WebhookSubscriptions` in chathooks.dev/v1alpha1; did you mean `WebhookSubscription`?"
     );
 }
+
+#[test]
+fn names_what_is_wrong_with_a_value_in_one_sentence() {
+    let instance = |spec: Value| {
+        let object = json!({
+            "apiVersion": "chathooks.dev/v1alpha1", "kind": "ChatInstance", "metadata": {"name": "a"}, "spec": spec,
+        });
+        let problems = admit("ChatInstance", &object).unwrap_err();
+        problems.into_iter().map(|problem| problem.detail).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        instance(json!({"platform": "OpenWebUI", "dispatcher": {"egress": {"plainHttp": true}}})),
+        ["expected `Deny` or `Allow`, found the value true"]
+    );
+    for url in ["http://open webui", "http://open-webui/a b"] {
+        assert_eq!(
+            instance(json!({"platform": "OpenWebUI", "url": url})),
+            ["there is a space or a line break in this URL: remove it, or write %20"]
+        );
+    }
+}

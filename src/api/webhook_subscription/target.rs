@@ -30,6 +30,7 @@ pub struct HttpTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = rules::http_url())]
+    #[x_kube(validation = rules::no_space())]
     pub url: Option<String>,
     /// Where the URL is kept when it is a secret itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

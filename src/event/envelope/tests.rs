@@ -64,8 +64,10 @@ fn says_what_an_event_needs() {
     assert!(detail.starts_with("an event needs `created_at` in Unix seconds"), "{detail}");
     let (_, detail) = problem(r#"{"id":"1","event":"a","created_at":"12"}"#);
     assert!(detail.ends_with("found a string: write the number without quotes"), "{detail}");
+    let (_, detail) = problem(r#"{"id":"1","event":"a","created_at":"2026-11-21T09:30:00Z"}"#);
+    assert!(detail.ends_with("write Unix seconds, or put a date into `time`"), "{detail}");
     let (_, detail) = problem(r#"{"id":"1","event":"a","created_at":1795253400000}"#);
-    assert!(detail.ends_with("is it in milliseconds?"), "{detail}");
+    assert!(detail.ends_with("divide milliseconds by 1000"), "{detail}");
     assert_eq!(problem(r#"{"id":"1","event":"a","time":"yesterday"}"#).0, "/time");
     assert_eq!(problem(r#"{"id":"1","event":"a","created_at":1,"source":{}}"#).0, "/source");
     let (_, detail) = problem(r#"{"specversion":"1.0","id":"1","type":"a"}"#);
