@@ -170,6 +170,12 @@ impl EventLog for MemoryLog {
         kept.keep = keep;
     }
 
+    fn continue_from(&self, at_least: Seq) {
+        let mut kept = self.kept();
+        kept.next = kept.next.max(at_least);
+        self.end.send_if_modified(|end| std::mem::replace(end, kept.next) != kept.next);
+    }
+
     fn end(&self) -> watch::Receiver<Seq> {
         self.end.subscribe()
     }

@@ -175,6 +175,11 @@ pub trait EventLog: Send + Sync {
     /// Released records stay readable until their space is wanted or the retention is over.
     fn release(&self, below: Seq, keep: Vec<Range<Seq>>);
 
+    /// Says that everything below `at_least` may be known to somebody as a position: should damage or loss have let
+    /// the end fall back below it, the end moves there and the next record gets at least that position. To be
+    /// called before the first append after a start.
+    fn continue_from(&self, at_least: Seq);
+
     /// The position the next record will get: everything below it is durable. Changes are seen by all receivers.
     fn end(&self) -> watch::Receiver<Seq>;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chathooks::log::segment::disk::Disk;
 use chathooks::log::segment::{self, Embedded, Limits, OpenError, Options};
 use chathooks::log::{Appended, BatchMode, EventLog, LogError, State, StateError};
 use futures::FutureExt;
@@ -169,11 +170,64 @@ async fn one_damaged_copy_of_a_segment_header_does_no_harm() {
     s.disk.flip(&path, 20);
     let s = s.restart();
     assert_eq!(s.readable().await, [1]);
-    s.disk.flip(&path, 2048 + 20);
+    s.disk.flip(&path, 4096 + 20);
     let s = s.restart();
     assert_eq!(s.readable().await, Vec::<u64>::new());
     assert_eq!(s.engine.events.usage().corrupt_records, 1);
     assert_eq!(s.disk.paths(".damaged").len(), 1);
+}
+
+/// Takes everything, then says that positions up to 100 are known.
+async fn positions_go_on_at_100(s: Setup) {
+    let at_most = s.readable().await.last().copied().unwrap_or(0);
+    assert!(at_most < 30, "{at_most}");
+    s.engine.events.continue_from(100);
+    assert_eq!(*s.engine.events.end().borrow(), 100);
+    let s = s.restart();
+    s.engine.events.continue_from(100);
+    s.engine.events.continue_from(7);
+    let corrupt = s.engine.events.usage().corrupt_records;
+    let before = s.readable().await;
+    assert_eq!(s.append(901, 700).await.unwrap(), [Appended::Accepted(100)]);
+    assert_eq!(s.append(902, 700).await.unwrap(), [Appended::Accepted(101)]);
+    assert_eq!(s.readable().await, [before.clone(), vec![100, 101]].concat());
+    assert_eq!(s.engine.events.read_from(100, 10, 10_000).await.unwrap().entries.len(), 2);
+    let s = s.restart();
+    assert_eq!(*s.engine.events.end().borrow(), 102);
+    assert_eq!(s.readable().await, [before, vec![100, 101]].concat());
+    assert!(s.engine.events.usage().corrupt_records <= corrupt, "the gap is taken for damage");
+    assert_eq!(s.append(903, 700).await.unwrap(), [Appended::Accepted(102)]);
+}
+
+fn without(s: Setup, paths: &[PathBuf]) -> Setup {
+    let Setup { disk, engine, options, now } = s;
+    drop(engine);
+    for path in paths {
+        disk.remove(path).unwrap();
+    }
+    let engine = try_open(&disk, &options).unwrap();
+    Setup { disk, engine, options, now }
+}
+
+#[tokio::test]
+async fn positions_are_not_used_again_when_the_newest_segment_is_lost() {
+    let s = setup();
+    for id in 1..=30 {
+        s.append(id, 5000).await.unwrap();
+    }
+    let newest = s.find(30, 5000).0;
+    positions_go_on_at_100(without(s, &[newest])).await;
+}
+
+#[tokio::test]
+async fn positions_are_not_used_again_when_all_events_are_lost() {
+    let s = setup();
+    for id in 1..=30 {
+        s.append(id, 5000).await.unwrap();
+    }
+    let files: Vec<PathBuf> =
+        s.disk.paths(".seg").into_iter().filter(|p| p.starts_with("/data/events")).collect();
+    positions_go_on_at_100(without(s, &files)).await;
 }
 
 #[tokio::test]

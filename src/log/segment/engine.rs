@@ -165,6 +165,17 @@ impl EventLog for SegmentLog {
         order(&self.shared, |orders| orders.release = Some(Released { below, keep }));
     }
 
+    fn continue_from(&self, at_least: Seq) {
+        let end = *self.shared.end.borrow();
+        if at_least <= end {
+            return;
+        }
+        let dir = self.shared.dir.display();
+        tracing::error!(%dir, from = end, to = at_least - 1, "events at these positions were accepted and are lost with the files that held them; their positions are not used again");
+        self.shared.counters.floor.fetch_max(at_least, Ordering::Relaxed);
+        self.shared.raise_end(at_least);
+    }
+
     fn end(&self) -> watch::Receiver<Seq> {
         self.shared.end.subscribe()
     }

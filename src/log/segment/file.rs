@@ -14,11 +14,11 @@ use super::record::u64_at;
 /// Version of the segment format; also in the `format` file of the data folder.
 pub(super) const VERSION: u64 = 1;
 
-/// Where records start.
-pub(super) const DATA_START: u32 = 4096;
+/// Where records start: behind two pages with a copy of the header each.
+pub(super) const DATA_START: u32 = 8192;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"chatseg\n");
-const COPIES_AT: [u64; 2] = [0, 2048];
+const COPIES_AT: [u64; 2] = [0, 4096];
 const HEADER: usize = 64;
 const PREPARING: &str = "preparing.tmp";
 

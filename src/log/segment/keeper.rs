@@ -388,7 +388,7 @@ impl Keeper {
     fn copy(&mut self, victim: u64, last_ms: u64) -> io::Result<()> {
         let shared = self.shared.clone();
         let Some((to, mut at)) = self.survivors.clone() else { return Ok(()) };
-        let durable = *shared.end.borrow() - 1;
+        let durable = shared.counters.durable.load(Ordering::Relaxed);
         let survivors = read(&shared.index).live_in(victim);
         let mut buffer = Vec::new();
         let mut start = at;

@@ -22,6 +22,9 @@ pub(super) enum Kind {
     Mark = 3,
     /// No payload: says that this position was never promised and holds nothing.
     Absent = 4,
+    /// No payload: says that the positions from the last record up to this one are not in this log, and that this is
+    /// right.
+    Gap = 5,
 }
 
 /// Everything about a record except its payload.
@@ -100,6 +103,7 @@ pub(super) fn decode(bytes: &[u8], generation: u64) -> Option<Decoded> {
         2 => Kind::Copy,
         3 => Kind::Mark,
         4 => Kind::Absent,
+        5 => Kind::Gap,
         _ => return None,
     };
     let header = Header {

@@ -83,6 +83,8 @@ struct Events {
     number: u64,
     offsets: Vec<(Seq, u32)>,
     holes: Vec<Hole>,
+    /// Whether it begins behind a gap that is right.
+    gap: bool,
     /// Where the last intact record ends.
     end: u32,
 }
@@ -193,7 +195,8 @@ impl Recovery<'_> {
         let mut segment = Segment::new(file.clone());
         segment.open = false;
         segment.used = scan.end;
-        let mut events = Events { number, offsets: Vec::new(), holes: Vec::new(), end: DATA_START };
+        let mut events =
+            Events { number, offsets: Vec::new(), holes: Vec::new(), gap: false, end: DATA_START };
         for found in &scan.found {
             let header = found.header;
             while let Some(offset) = unreadable.next_if(|offset| *offset < found.offset) {
@@ -210,6 +213,11 @@ impl Recovery<'_> {
                     let moved = Moved { number, offset: found.offset, length: found.size };
                     self.copies.push((header.seq, moved, found.intact));
                 }
+                Kind::Gap => {
+                    self.chain.last = self.chain.last.max(Some(header.seq));
+                    self.chain.damage = None;
+                    events.gap = true;
+                }
                 Kind::Event | Kind::Absent => self.take_event(found, &mut events),
             }
             if found.intact {
@@ -221,9 +229,11 @@ impl Recovery<'_> {
             return;
         }
         self.log.index.segments.insert(number, segment);
-        let Events { offsets, holes, .. } = events;
+        let Events { offsets, holes, gap, .. } = events;
         if let Some((first, _)) = offsets.first() {
             self.log.index.place_events(number, *first, &offsets);
+        }
+        if gap || !offsets.is_empty() {
             let torn = scan.found.last().is_some_and(|found| !found.intact);
             self.newest = Some(Newest { file: file.clone(), offsets, holes, end: scan.end, torn });
         }

@@ -112,6 +112,10 @@ pub(super) struct Counters {
     pub(super) forgot_ms: AtomicU64,
     pub(super) corrupt: AtomicU64,
     pub(super) dropped: AtomicU64,
+    /// The next record gets at least this position.
+    pub(super) floor: AtomicU64,
+    /// The highest position that is not used again after a power loss.
+    pub(super) durable: AtomicU64,
 }
 
 /// One log.
@@ -155,7 +159,7 @@ impl Shared {
             jobs: Inbox::new(MAX_WAITING_BATCHES, MAX_WAITING_BYTES),
             orders: Mutex::new(orders),
             ordered: Condvar::new(),
-            counters: Counters::default(),
+            counters: Counters { durable: AtomicU64::new(end - 1), ..Counters::default() },
         }
     }
 
@@ -164,6 +168,15 @@ impl Shared {
         let limits = *lock(&self.limits);
         let least = MIN_SEGMENTS * u64::from(self.options.segment_size(limits));
         Limits { capacity_bytes: limits.capacity_bytes.max(least), ..limits }
+    }
+
+    /// Tells the log's end; it never falls.
+    pub(super) fn raise_end(&self, to: Seq) {
+        self.end.send_if_modified(|end| {
+            let rises = to > *end;
+            *end = to.max(*end);
+            rises
+        });
     }
 
     pub(super) fn segment_size(&self) -> u32 {
@@ -206,6 +219,10 @@ pub(super) struct Tail {
 impl Tail {
     pub(super) fn push(&mut self, entries: impl Iterator<Item = Entry>) {
         for entry in entries {
+            if self.entries.back().is_some_and(|last| last.seq + 1 != entry.seq) {
+                self.entries.clear();
+                self.bytes = 0;
+            }
             self.bytes += entry.payload.len() + ENTRY_COST;
             self.entries.push_back(entry);
         }

@@ -11,7 +11,7 @@ use super::file::SegmentFile;
 use super::index::Segment;
 use super::record::{self, Header, Kind};
 use super::shared::{Job, Next, Refusal, Shared};
-use super::sync::{EndsProperly, lock, wait, write};
+use super::sync::{EndsProperly, lock, read, wait, write};
 use crate::log::known_ids::{Known, KnownIds};
 use crate::log::{Appended, BatchMode, Entry, LogError, NewRecord, Seq};
 
@@ -25,6 +25,8 @@ type Reply = oneshot::Sender<Result<Vec<Appended>, LogError>>;
 struct Group {
     buffer: Vec<u8>,
     offsets: Vec<u32>,
+    /// Whether it notes a gap in the positions.
+    gap: bool,
     entries: Vec<Entry>,
     /// Batches whose verdicts become true with this group.
     replies: Vec<(Reply, Vec<Appended>)>,
@@ -38,6 +40,8 @@ pub(super) struct Writer {
     at: u32,
     /// Position of the next record.
     next: Seq,
+    /// Whether the positions before it are not in the log and that is not noted yet.
+    gap: bool,
     known: KnownIds,
     group: Group,
     /// A stretch that a write without room may have half filled, to be zeroed before anything else is written.
@@ -55,7 +59,7 @@ impl Writer {
         known: KnownIds,
     ) -> Self {
         let group = Group::default();
-        Self { shared, segment, at, next, known, group, unclean: None, now_ms: 0, failed: None }
+        Self { shared, segment, at, next, gap: false, known, group, unclean: None, now_ms: 0, failed: None }
     }
 
     /// Runs until the inbox is closed and empty.
@@ -67,6 +71,7 @@ impl Writer {
         while shared.jobs.take(&mut jobs, GROUP_BYTES) {
             self.now_ms = (shared.clock)();
             self.known.prune(self.now_ms);
+            self.skip_to_floor();
             // Without room for one batch, the next ones of this round are not worth asking for again.
             let mut refused = None;
             for job in jobs.drain(..) {
@@ -76,6 +81,14 @@ impl Writer {
             let _ = self.flush();
         }
         self.mark();
+    }
+
+    fn skip_to_floor(&mut self) {
+        let floor = self.shared.counters.floor.load(Ordering::Relaxed);
+        if self.next < floor {
+            self.next = floor;
+            self.gap = true;
+        }
     }
 
     fn count_ids(&self) {
@@ -141,6 +154,9 @@ impl Writer {
         seqs: &mut Vec<Seq>,
         refused: &mut Option<Refusal>,
     ) -> Result<(), Refusal> {
+        if !records.is_empty() {
+            self.note_gap(refused)?;
+        }
         let total: usize = records.iter().map(|record| record::size(record.payload.len())).sum();
         if !self.fits(total) && total <= self.shared.segment_room() {
             self.next_segment(refused)?;
@@ -153,6 +169,35 @@ impl Writer {
             seqs.push(self.next - 1);
         }
         Ok(())
+    }
+
+    /// Begins a segment that says that the positions before it are rightly missing.
+    fn note_gap(&mut self, refused: &mut Option<Refusal>) -> Result<(), Refusal> {
+        if !self.gap || self.group.gap {
+            return Ok(());
+        }
+        let number = self.segment.number;
+        let begun = |segment: &Segment| !segment.offsets.is_empty();
+        if read(&self.shared.index).segments.get(&number).is_some_and(begun) {
+            self.next_segment(refused)?;
+        }
+        let header = self.note(Kind::Gap, self.now_ms);
+        record::encode(&mut self.group.buffer, &header, &[]);
+        self.group.gap = true;
+        Ok(())
+    }
+
+    /// The header of a record without payload, about everything before the next position.
+    fn note(&self, kind: Kind, now_ms: u64) -> Header {
+        Header {
+            kind,
+            generation: self.segment.generation,
+            seq: self.next - 1,
+            appended_ms: now_ms,
+            durable: self.next - 1,
+            key: [0; 16],
+            body_hash: [0; 16],
+        }
     }
 
     fn fits(&self, bytes: usize) -> bool {
@@ -236,6 +281,7 @@ impl Writer {
             let count = self.group.entries.len();
             self.known.forget_last(count);
             self.next -= count as u64;
+            self.group.gap = false;
             self.group.offsets.clear();
             self.group.entries.clear();
             self.group.buffer.clear();
@@ -297,9 +343,11 @@ impl Writer {
 
     fn publish(&mut self) {
         let group = &mut self.group;
-        let Some(first) = group.entries.first().map(|entry| entry.seq) else { return };
+        if group.buffer.is_empty() {
+            return;
+        }
         let used = self.at + group.buffer.len() as u32;
-        {
+        if let Some(first) = group.entries.first().map(|entry| entry.seq) {
             let mut index = write(&self.shared.index);
             index.publish(self.segment.number, first, &group.offsets, used, self.now_ms);
         }
@@ -308,23 +356,17 @@ impl Writer {
         group.offsets.clear();
         group.buffer.clear();
         group.buffer.shrink_to(2 * GROUP_BYTES);
-        self.shared.end.send_replace(self.next);
+        self.gap &= !std::mem::take(&mut group.gap);
+        self.shared.counters.durable.store(self.next - 1, Ordering::Relaxed);
+        self.shared.raise_end(self.next);
     }
 
     /// Leaves word that everything is durable, so that damage to the last records is told from a torn write.
     fn mark(&mut self) {
-        if self.failed.is_some() || self.unclean.is_some() || !self.fits(record::HEADER) {
+        if self.failed.is_some() || self.gap || self.unclean.is_some() || !self.fits(record::HEADER) {
             return;
         }
-        let header = Header {
-            kind: Kind::Mark,
-            generation: self.segment.generation,
-            seq: self.next - 1,
-            appended_ms: (self.shared.clock)(),
-            durable: self.next - 1,
-            key: [0; 16],
-            body_hash: [0; 16],
-        };
+        let header = self.note(Kind::Mark, (self.shared.clock)());
         let mut buffer = Vec::new();
         record::encode(&mut buffer, &header, &[]);
         // A mark that is lost costs nothing but a less precise report.

@@ -76,6 +76,10 @@ impl EventLog for FakeLog {
         self.inner.release(below, keep);
     }
 
+    fn continue_from(&self, at_least: Seq) {
+        self.inner.continue_from(at_least);
+    }
+
     fn end(&self) -> watch::Receiver<Seq> {
         self.inner.end()
     }
