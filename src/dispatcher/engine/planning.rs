@@ -46,6 +46,8 @@ impl Engine {
         }
         let cursor = cursor.unwrap_or(1);
         cursor_tx.send_replace(cursor);
+        // Damage may have cost the log its newest records: their positions must not go to other events.
+        storage.events.continue_from(stored.values().map(Stored::last_position).fold(cursor, Seq::max));
         let end = storage.events.end();
         let mut engine = Self {
             committer: Committer::new((Arc::clone(&storage.state), held), cursor),
