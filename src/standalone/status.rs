@@ -15,7 +15,6 @@ use crate::api::conditions::{
     DELIVERING, DISPATCHER_AVAILABLE, INTAKE_READY, REACHABLE, Report, State, reason,
 };
 use crate::dispatcher::snapshot::{Counters, InstanceSnapshot, SubscriptionSnapshot};
-use crate::log::Usage;
 use crate::plan::model::{InstancePlan, SubscriptionPlan};
 use crate::plan::{Finding, Outcome, Verdict};
 
@@ -138,7 +137,7 @@ fn intake_ready(paused: bool, snapshot: Option<&InstanceSnapshot>) -> State {
     match snapshot {
         _ if paused => State::no(reason::PAUSED, PAUSED),
         None => State::unknown(reason::PENDING, "Its event log is not open yet."),
-        Some(one) if full(&one.usage) => State::no(
+        Some(one) if full(one) => State::no(
             reason::LOG_FULL,
             "The event log is full of unfinished deliveries; see which subscription does not deliver, or give \
                  spec.dispatcher.queue.embedded.size more.",
@@ -148,7 +147,8 @@ fn intake_ready(paused: bool, snapshot: Option<&InstanceSnapshot>) -> State {
 }
 
 /// A log refuses before its last byte: segments hold finished events too, and some are held back.
-fn full(usage: &Usage) -> bool {
+fn full(one: &InstanceSnapshot) -> bool {
+    let usage = &one.usage;
     usage.capacity_bytes > 0 && usage.live_bytes.saturating_mul(10) >= usage.capacity_bytes.saturating_mul(8)
 }
 
@@ -217,8 +217,8 @@ mod tests {
     #[test]
     fn a_log_that_refuses_events_is_full() {
         let state = |live_bytes| {
-            let usage = Usage { capacity_bytes: 1000, live_bytes, ..Usage::default() };
-            let snapshot = InstanceSnapshot { usage, ..InstanceSnapshot::default() };
+            let mut snapshot = InstanceSnapshot::default();
+            (snapshot.usage.capacity_bytes, snapshot.usage.live_bytes) = (1000, live_bytes);
             let state = intake_ready(false, Some(&snapshot));
             (state.status, state.reason)
         };

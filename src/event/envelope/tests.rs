@@ -46,6 +46,14 @@ fn reads_escaped_fields() {
 }
 
 #[test]
+fn refuses_what_not_every_receiver_can_read() {
+    for data in [r#""\ud800""#, "1e999", r#"{"a":["\udc00"]}"#] {
+        let (_, detail) = problem(&format!(r#"{{"id":"1","event":"a","created_at":1,"data":{data}}}"#));
+        assert!(detail.starts_with("the body is not valid JSON: "), "{data}: {detail}");
+    }
+}
+
+#[test]
 fn says_what_an_event_needs() {
     let id = "an event needs `id`: a string of 1 to 256 characters, unique per event";
     assert_eq!(problem("{}"), ("/id".into(), id.into()));
