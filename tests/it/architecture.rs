@@ -15,7 +15,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("log", &[], &["reqwest", "axum", "hyper", "kube", "k8s_openapi"]),
     ("dispatcher", &["event", "plan", "log", "metrics"], &["kube", "k8s_openapi"]),
     ("metrics", &["dispatcher", "log"], &["kube", "k8s_openapi", "reqwest"]),
-    ("standalone", &["api", "admission", "plan", "dispatcher", "log", "yaml", "event", "metrics"], &["reqwest"]),
+    (
+        "standalone",
+        &["api", "admission", "plan", "dispatcher", "log", "yaml", "event", "metrics"],
+        &["reqwest"],
+    ),
     ("yaml", &[], &["tokio", "reqwest", "axum", "hyper", "kube"]),
 ];
 
