@@ -22,6 +22,11 @@ PREPARE := tests/scripts/prepare.sh
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+.PHONY: build
+build: ## build the release binary, target/release/chathooks
+	@$(PREPARE) rust
+	$(CARGO) build --locked --release
+
 .PHONY: demo
 demo: ## see events delivered, retried and verified, with nothing else installed
 	@$(PREPARE) rust
