@@ -232,3 +232,43 @@ async fn several_instances_have_paths_of_their_own() {
     let log = product.log();
     assert!(log.contains("/v1/instances/ai/made/events   for ChatInstance ai/made"), "{log}");
 }
+
+#[tokio::test]
+async fn a_mistake_is_told_to_keep_what_is_absent() {
+    let receiver = Receiver::start().await;
+    let mut product = Product::new();
+    product.write("sub.yaml", &subscription("s", &receiver.url("/"), "events: ['*']"));
+    product.start().await;
+    let kept = "its events are kept until the mistakes are corrected";
+    assert!(!product.log().contains(kept));
+    let misspelt =
+        subscription("s", &receiver.url("/"), "events: ['*']").replace("Subscription", "Subscripton");
+    product.write("sub.yaml", &misspelt);
+    eventually("the log tells", async || product.log().contains(kept).then_some(())).await;
+}
+
+#[tokio::test]
+async fn every_metric_is_in_the_reference() {
+    let receiver = Receiver::start().await;
+    let mut product = Product::new();
+    product.write("sub.yaml", &subscription("s", &receiver.url("/"), "events: ['*']"));
+    product.start().await;
+    product.served("s").await;
+    product.accept(&[envelope("one", "chat.created")]).await;
+    product.counter("s", "delivered", 1).await;
+    let metrics = product.http.get(format!("http://{}/metrics", product.admin)).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let reference =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md")).unwrap();
+    let types: Vec<&str> = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert!(types.len() >= 25, "only {types:?}");
+    for line in types {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        assert!(reference.contains(&format!("| `{name}{suffix}` |")), "{line}");
+    }
+}
