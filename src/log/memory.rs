@@ -31,6 +31,7 @@ struct Kept {
     bytes: u64,
     known: KnownIds,
     next: Seq,
+    refusing: bool,
     below: Seq,
     keep: Vec<Range<Seq>>,
 }
@@ -114,6 +115,7 @@ impl MemoryLog {
             bytes: 0,
             known: KnownIds::new(dedup),
             next: 1,
+            refusing: false,
             below: 0,
             keep: Vec::new(),
         };
@@ -136,6 +138,7 @@ impl EventLog for MemoryLog {
         }
         let mut kept = self.kept();
         let verdicts = kept.append(&batch, mode, self.capacity_bytes, (self.clock)());
+        kept.refusing = verdicts.is_err();
         self.end.send_if_modified(|end| std::mem::replace(end, kept.next) != kept.next);
         ready(verdicts).boxed()
     }
@@ -168,6 +171,7 @@ impl EventLog for MemoryLog {
         let mut kept = self.kept();
         kept.below = below.min(kept.next).max(kept.below);
         kept.keep = keep;
+        kept.refusing &= kept.live_bytes() >= self.capacity_bytes;
     }
 
     fn continue_from(&self, at_least: Seq) {
@@ -186,6 +190,7 @@ impl EventLog for MemoryLog {
             capacity_bytes: self.capacity_bytes,
             live_bytes: kept.live_bytes(),
             used_bytes: kept.live_bytes(),
+            refusing: kept.refusing,
             oldest_ms: kept.live().next().map(|entry| entry.appended_ms),
             corrupt_records: 0,
             dropped_records: 0,

@@ -95,6 +95,8 @@ pub struct Usage {
     pub live_bytes: u64,
     /// Bytes of segments that cannot be recycled now.
     pub used_bytes: u64,
+    /// Whether the last append was refused for want of room and there has been none since.
+    pub refusing: bool,
     /// When the oldest unreleased record was appended, Unix milliseconds.
     pub oldest_ms: Option<u64>,
     /// Records found unreadable since start.

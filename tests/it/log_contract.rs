@@ -98,6 +98,7 @@ contract!(
     the_end_is_seen_by_watchers,
     usage_follows_release,
     full_and_drained,
+    refusing_is_told_until_there_is_room,
     what_is_kept_stays_readable,
     too_large_a_record_is_refused,
     an_empty_batch_is_fine,
@@ -219,6 +220,25 @@ async fn full_and_drained(f: Fixture) {
         assert_eq!(f.ids(next - 1, 10, 10_000).await, (vec![next - 1], next));
         f.log.release(next, Vec::new());
     }
+}
+
+async fn refusing_is_told_until_there_is_room(f: Fixture) {
+    assert!(!f.log.usage().refusing);
+    let took = fill(&f, 1).await;
+    assert!(f.log.usage().refusing);
+    f.log.release(took + 1, Vec::new());
+    assert_eq!(f.append(vec![record(9001, 1, 8000)]).await, [Appended::Accepted(took + 1)]);
+    assert!(!f.log.usage().refusing);
+    assert!(fill(&f, took + 2).await > 30);
+    assert!(f.log.usage().refusing);
+    f.log.release(*f.log.end().borrow(), Vec::new());
+    for _ in 0..10_000 {
+        if !f.log.usage().refusing {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("there is room and it still says that it refuses");
 }
 
 /// Ascending positions as ranges.

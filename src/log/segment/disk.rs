@@ -127,9 +127,13 @@ pub fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether an error says that the disk (or the quota) has no room.
+/// Whether an error says that the disk (or the quota) has no room, or that too many files are open: both pass, and
+/// nothing was done.
 pub fn is_full(error: &io::Error) -> bool {
+    let too_many =
+        [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || too_many.contains(&error.raw_os_error())
 }
 
 /// Replaces a file as a whole: written beside it, synced, renamed over it, folder synced. A crash leaves either

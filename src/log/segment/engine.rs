@@ -188,6 +188,7 @@ impl EventLog for SegmentLog {
             capacity_bytes: self.shared.limits().capacity_bytes,
             live_bytes: index.live,
             used_bytes: index.bytes_in_use(),
+            refusing: counters.refusing.load(Ordering::Relaxed),
             oldest_ms: index.oldest.map(|(_, appended_ms)| appended_ms),
             corrupt_records: counters.corrupt.load(Ordering::Relaxed),
             dropped_records: counters.dropped.load(Ordering::Relaxed),

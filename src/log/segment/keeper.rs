@@ -105,7 +105,13 @@ impl Keeper {
             }
             if orders.changed {
                 orders.changed = false;
-                return Some((orders.release.take(), matches!(orders.next, Next::Wanted)));
+                let wanted = match &orders.next {
+                    Next::Wanted => true,
+                    // There may be room now.
+                    Next::Refused(refusal) => refusal.is_for_room(),
+                    Next::Ready(_) => false,
+                };
+                return Some((orders.release.take(), wanted));
             }
             let (guard, timeout) =
                 shared.ordered.wait_timeout(orders, TICK).unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +129,12 @@ impl Keeper {
                 Ok(file) => Next::Ready(file),
                 Err(refusal) => Next::Refused(refusal),
             };
-            lock(&self.shared.orders).next = next;
+            let mut orders = lock(&self.shared.orders);
+            if matches!(next, Next::Ready(_)) {
+                self.shared.counters.refusing.store(false, Ordering::Relaxed);
+            }
+            orders.next = next;
+            drop(orders);
             self.shared.ordered.notify_all();
         }
         self.expire()?;

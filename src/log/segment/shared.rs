@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use tokio::sync::{oneshot, watch};
@@ -94,6 +94,13 @@ pub(super) enum Refusal {
     Failed(String),
 }
 
+impl Refusal {
+    /// Whether it may end by itself.
+    pub(super) fn is_for_room(&self) -> bool {
+        matches!(self, Self::Full | Self::DiskFull)
+    }
+}
+
 /// What the keeper is asked to do.
 pub(super) struct Orders {
     pub(super) release: Option<Released>,
@@ -112,6 +119,8 @@ pub(super) struct Counters {
     pub(super) forgot_ms: AtomicU64,
     pub(super) corrupt: AtomicU64,
     pub(super) dropped: AtomicU64,
+    /// The last append was refused for want of room.
+    pub(super) refusing: AtomicBool,
     /// The next record gets at least this position.
     pub(super) floor: AtomicU64,
     /// The highest position that is not used again after a power loss.

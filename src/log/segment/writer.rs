@@ -265,7 +265,10 @@ impl Writer {
                     shared.ordered.notify_all();
                     return Ok(file);
                 }
-                Next::Refused(refusal) => return Err(refusal.clone()),
+                Next::Refused(refusal) => {
+                    shared.counters.refusing.store(refusal.is_for_room(), Ordering::Relaxed);
+                    return Err(refusal.clone());
+                }
                 Next::Wanted if orders.gone => {
                     return Err(Refusal::Failed("its keeper thread is gone".into()));
                 }
@@ -278,6 +281,9 @@ impl Writer {
     fn flush(&mut self) -> Result<(), Refusal> {
         let written = if self.group.buffer.is_empty() { Ok(()) } else { self.write_group() };
         if let Err(refusal) = &written {
+            if matches!(refusal, Refusal::DiskFull) {
+                self.shared.counters.refusing.store(true, Ordering::Relaxed);
+            }
             let count = self.group.entries.len();
             self.known.forget_last(count);
             self.next -= count as u64;
@@ -356,6 +362,7 @@ impl Writer {
         group.offsets.clear();
         group.buffer.clear();
         group.buffer.shrink_to(2 * GROUP_BYTES);
+        self.shared.counters.refusing.store(false, Ordering::Relaxed);
         self.gap &= !std::mem::take(&mut group.gap);
         self.shared.counters.durable.store(self.next - 1, Ordering::Relaxed);
         self.shared.raise_end(self.next);

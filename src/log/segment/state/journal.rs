@@ -21,6 +21,9 @@ const SNAPSHOT_HEADER: usize = 24;
 /// A file that is only there to be given up when the disk is full, so that a snapshot finds room.
 const BALLAST: &str = "ballast";
 
+/// A journal grows with the state up to this size in bytes, so that offsets in it fit into 32 bits.
+const MAX_BYTES: usize = 1024 * 1024 * 1024;
+
 /// Journal files and snapshots of one folder.
 pub(super) struct Journal {
     disk: Arc<dyn Disk>,
@@ -218,7 +221,8 @@ impl Journal {
     /// Writes a snapshot and starts a journal in which a frame of `bytes` fits.
     pub(super) fn rotate(&mut self, table: &Table, bytes: usize) -> io::Result<()> {
         self.write_snapshot(table)?;
-        let wanted = (2 * table.bytes()).max(DATA_START as usize + record::size(bytes));
+        let wanted =
+            table.bytes().saturating_mul(2).min(MAX_BYTES).max(DATA_START as usize + record::size(bytes));
         let wanted = wanted.max(self.min_bytes as usize).next_multiple_of(4096);
         let wanted = u32::try_from(wanted).map_err(|_| io::Error::from(io::ErrorKind::StorageFull))?;
         let spare = self.find_spare(wanted, DATA_START as usize + record::size(bytes))?;
