@@ -145,6 +145,14 @@ pub enum LogError {
         /// File and offset.
         place: String,
     },
+    /// The disk did not let us read the record now; it may be fine.
+    #[error("record {seq} cannot be read now ({reason}); try again")]
+    Unreadable {
+        /// Its position.
+        seq: Seq,
+        /// What the disk said.
+        reason: String,
+    },
     /// The log can no longer promise anything (fdatasync failed, its thread is gone): the process must end.
     #[error("the event log failed and the process must be restarted: {0}")]
     Fatal(String),

@@ -163,6 +163,22 @@ async fn a_byte_that_flips_while_running_is_named_and_skipped() {
 }
 
 #[tokio::test]
+async fn a_read_that_fails_for_now_is_no_damage() {
+    let s = setup();
+    for id in 1..=80 {
+        s.append(id, 1000).await.unwrap();
+    }
+    s.disk.fail_reads(true);
+    let refused = s.engine.events.get(2).await.unwrap_err().to_string();
+    assert_eq!(refused, "record 2 cannot be read now (the disk said no); try again");
+    let refused = s.engine.events.read_from(2, 10, 10_000).await;
+    assert!(matches!(refused, Err(LogError::Unreadable { seq: 2, .. })), "{refused:?}");
+    s.disk.fail_reads(false);
+    assert_eq!(s.readable().await.len(), 80);
+    assert_eq!(s.engine.events.usage().corrupt_records, 0);
+}
+
+#[tokio::test]
 async fn one_damaged_copy_of_a_segment_header_does_no_harm() {
     let s = setup();
     s.append(1, 700).await.unwrap();

@@ -93,6 +93,7 @@ struct World {
     capacity: Option<usize>,
     /// Fails syncs of files whose name ends so.
     fail_sync: Option<String>,
+    fail_reads: bool,
     /// Holds back syncs of files whose name ends so.
     hold_sync: Option<String>,
     held: usize,
@@ -196,6 +197,11 @@ impl SimDisk {
         self.world().fail_sync = Some(ending.to_owned());
     }
 
+    /// Lets reads fail, or no longer.
+    pub(crate) fn fail_reads(&self, fail: bool) {
+        self.world().fail_reads = fail;
+    }
+
     pub(crate) fn hold_sync(&self, ending: Option<&str>) {
         self.world().hold_sync = ending.map(str::to_owned);
         self.sim.changed.notify_all();
@@ -269,6 +275,9 @@ impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let world = self.disk.world();
         world.check(self.disk.life)?;
+        if world.fail_reads {
+            return Err(io::Error::other("the disk said no"));
+        }
         let at = offset as usize;
         let seen = world.inodes[self.inode].seen.get(at..at + buffer.len());
         buffer.copy_from_slice(seen.ok_or(io::ErrorKind::UnexpectedEof)?);

@@ -120,7 +120,7 @@ fn unavailable(error: LogError) -> Problem {
         LogError::Busy => {
             Problem::unavailable(RETRY_BUSY, "Too many events are waiting to be written; send it again.")
         }
-        LogError::Corrupt { .. } | LogError::Fatal(_) => Problem::unavailable(
+        LogError::Corrupt { .. } | LogError::Unreadable { .. } | LogError::Fatal(_) => Problem::unavailable(
             RETRY_NO_ROOM,
             "The event log failed and the dispatcher is about to restart; send it again later.",
         ),

@@ -145,7 +145,7 @@ impl EventLog for SegmentLog {
                 return Ok(page);
             }
             let shared = self.shared.clone();
-            blocking(move || Ok(reader::page(&shared, from, end, max_records, max_bytes))).await
+            blocking(move || reader::page(&shared, from, end, max_records, max_bytes)).await
         }
         .boxed()
     }

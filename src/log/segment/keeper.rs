@@ -153,8 +153,9 @@ impl Keeper {
         }
         let Some(oldest) = write(&self.shared.index).release(released, &kept) else { return };
         let place = read(&self.shared.index).place(oldest);
-        let appended_ms =
-            place.and_then(|place| read_record(&place, oldest)).map(|(header, _)| header.appended_ms);
+        let appended_ms = place
+            .and_then(|place| read_record(&place, oldest).ok().flatten())
+            .map(|(header, _)| header.appended_ms);
         write(&self.shared.index).oldest = Some((oldest, appended_ms.unwrap_or(0)));
     }
 
@@ -383,7 +384,9 @@ impl Keeper {
             let segment = self.open_segment(spare)?;
             self.survivors = Some((segment, DATA_START));
         }
-        self.copy(victim, last_ms)?;
+        if !self.copy(victim, last_ms)? {
+            return Ok(false);
+        }
         self.retire(victim)?;
         Ok(true)
     }
@@ -396,9 +399,10 @@ impl Keeper {
         }
     }
 
-    fn copy(&mut self, victim: u64, last_ms: u64) -> io::Result<()> {
+    /// `false` if the disk does not let us read a survivor now: then nothing is given up.
+    fn copy(&mut self, victim: u64, last_ms: u64) -> io::Result<bool> {
         let shared = self.shared.clone();
-        let Some((to, mut at)) = self.survivors.clone() else { return Ok(()) };
+        let Some((to, mut at)) = self.survivors.clone() else { return Ok(false) };
         let durable = shared.counters.durable.load(Ordering::Relaxed);
         let survivors = read(&shared.index).live_in(victim);
         let mut buffer = Vec::new();
@@ -406,7 +410,14 @@ impl Keeper {
         let mut copies = Vec::new();
         for seq in survivors {
             let Some(place) = read(&shared.index).place(seq) else { continue };
-            let Some((header, payload)) = read_record(&place, seq) else {
+            let record = match read_record(&place, seq) {
+                Ok(record) => record,
+                Err(error) => {
+                    tracing::warn!(seq, %error, "a record cannot be read now; its segment is not recycled");
+                    return Ok(false);
+                }
+            };
+            let Some((header, payload)) = record else {
                 shared.report_damage(seq, place.file.number, place.offset);
                 continue;
             };
@@ -425,7 +436,7 @@ impl Keeper {
         to.file.sync()?;
         write(&shared.index).publish_copies(&copies, at, last_ms);
         self.survivors = Some((to, at));
-        Ok(())
+        Ok(true)
     }
 }
 

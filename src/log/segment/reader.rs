@@ -1,6 +1,8 @@
 //! Reads records from segment files. Blocking; runs where blocking is allowed. Changes nothing but the list of
 //! records found damaged.
 
+use std::io;
+
 use bytes::Bytes;
 
 use super::index::Place;
@@ -12,13 +14,18 @@ use crate::log::{Entry, LogError, Page, Seq};
 /// Bytes of neighbouring records fetched by one system call.
 const SPAN: u32 = 256 * 1024;
 
-/// Reads one record; `None` if what is there is not it, or damaged.
-pub(super) fn read_record(place: &Place, seq: Seq) -> Option<(Header, Bytes)> {
+/// Reads one record; `None` if what is there is not it, or damaged. An error says nothing about the record.
+pub(super) fn read_record(place: &Place, seq: Seq) -> io::Result<Option<(Header, Bytes)>> {
     let mut buffer = vec![0; place.length as usize];
-    place.file.file.read_at(u64::from(place.offset), &mut buffer).ok()?;
-    let decoded = own(&buffer, place, seq)?;
-    let payload = decoded.payload(&buffer)?;
-    Some((decoded.header, Bytes::copy_from_slice(payload)))
+    match place.file.file.read_at(u64::from(place.offset), &mut buffer) {
+        // The file was cut off.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    Ok(own(&buffer, place, seq).and_then(|decoded| {
+        let payload = decoded.payload(&buffer)?;
+        Some((decoded.header, Bytes::copy_from_slice(payload)))
+    }))
 }
 
 fn own(bytes: &[u8], place: &Place, seq: Seq) -> Option<Decoded> {
@@ -42,15 +49,24 @@ pub(super) fn get(shared: &Shared, seq: Seq) -> Result<Option<Entry>, LogError> 
             // Not recycled while we looked: it is what lies there that is wrong.
             return Err(shared.report_damage(seq, place.file.number, place.offset));
         }
-        if let Some((header, payload)) = read_record(&place, seq) {
+        let record = read_record(&place, seq)
+            .map_err(|error| LogError::Unreadable { seq, reason: error.to_string() })?;
+        if let Some((header, payload)) = record {
             return Ok(Some(Entry { seq, appended_ms: header.appended_ms, payload }));
         }
         failed = Some((place.file.number, place.offset));
     }
 }
 
-/// Records from a position on, up to `end`, as [`crate::log::EventLog::read_from`] promises.
-pub(super) fn page(shared: &Shared, from: Seq, end: Seq, max_records: usize, max_bytes: usize) -> Page {
+/// Records from a position on, up to `end`, as [`crate::log::EventLog::read_from`] promises. It stops in front of a
+/// record that the disk does not let us read now.
+pub(super) fn page(
+    shared: &Shared,
+    from: Seq,
+    end: Seq,
+    max_records: usize,
+    max_bytes: usize,
+) -> Result<Page, LogError> {
     let mut page = Page { entries: Vec::new(), next: from };
     let mut bytes = 0;
     let mut span = Span::default();
@@ -59,7 +75,7 @@ pub(super) fn page(shared: &Shared, from: Seq, end: Seq, max_records: usize, max
             let index = read(&shared.index);
             let Some(seq) = index.first_from(page.next).filter(|seq| *seq < end) else {
                 page.next = end;
-                return page;
+                return Ok(page);
             };
             (seq, index.place(seq))
         };
@@ -67,7 +83,14 @@ pub(super) fn page(shared: &Shared, from: Seq, end: Seq, max_records: usize, max
         let entry = match place.and_then(|place| span.read(&place, seq, max_bytes)) {
             Some(entry) => Some(entry),
             // Damaged or just recycled or copied: look again, and have it reported.
-            None => get(shared, seq).ok().flatten(),
+            None => match get(shared, seq) {
+                Err(LogError::Unreadable { .. }) if !page.entries.is_empty() => {
+                    page.next = seq;
+                    return Ok(page);
+                }
+                Err(error @ LogError::Unreadable { .. }) => return Err(error),
+                read => read.ok().flatten(),
+            },
         };
         if let Some(entry) = entry {
             bytes += entry.payload.len();
@@ -77,7 +100,7 @@ pub(super) fn page(shared: &Shared, from: Seq, end: Seq, max_records: usize, max
     if page.next > end {
         page.next = end;
     }
-    page
+    Ok(page)
 }
 
 /// A stretch of a segment, read ahead.

@@ -278,7 +278,7 @@ impl Recovery<'_> {
         let index = &mut self.log.index;
         if let Some(oldest) = index.release(Released::default(), &Kept::default()) {
             let place = index.place(oldest);
-            let read = place.and_then(|place| super::reader::read_record(&place, oldest));
+            let read = place.and_then(|place| super::reader::read_record(&place, oldest).ok().flatten());
             index.oldest = Some((oldest, read.map_or(0, |(header, _)| header.appended_ms)));
         }
         Ok(self.log)
