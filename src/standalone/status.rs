@@ -137,19 +137,13 @@ fn intake_ready(paused: bool, snapshot: Option<&InstanceSnapshot>) -> State {
     match snapshot {
         _ if paused => State::no(reason::PAUSED, PAUSED),
         None => State::unknown(reason::PENDING, "Its event log is not open yet."),
-        Some(one) if full(one) => State::no(
+        Some(one) if one.usage.refusing => State::no(
             reason::LOG_FULL,
             "The event log is full of unfinished deliveries; see which subscription does not deliver, or give \
                  spec.dispatcher.queue.embedded.size more.",
         ),
         Some(_) => State::yes(reason::LISTENING),
     }
-}
-
-/// A log refuses before its last byte: segments hold finished events too, and some are held back.
-fn full(one: &InstanceSnapshot) -> bool {
-    let usage = &one.usage;
-    usage.capacity_bytes > 0 && usage.live_bytes.saturating_mul(10) >= usage.capacity_bytes.saturating_mul(8)
 }
 
 fn subscription(verdict: &Verdict, index: &Index<'_>) -> (Report, Value) {
@@ -216,14 +210,14 @@ mod tests {
 
     #[test]
     fn a_log_that_refuses_events_is_full() {
-        let state = |live_bytes| {
+        let state = |refusing| {
             let mut snapshot = InstanceSnapshot::default();
-            (snapshot.usage.capacity_bytes, snapshot.usage.live_bytes) = (1000, live_bytes);
+            snapshot.usage.refusing = refusing;
             let state = intake_ready(false, Some(&snapshot));
             (state.status, state.reason)
         };
-        assert_eq!(state(799), (Some(true), "Listening".to_owned()));
-        assert_eq!(state(800), (Some(false), "LogFull".to_owned()));
+        assert_eq!(state(false), (Some(true), "Listening".to_owned()));
+        assert_eq!(state(true), (Some(false), "LogFull".to_owned()));
         assert_eq!(intake_ready(true, None).reason, "Paused");
         assert_eq!(intake_ready(false, None).status, None);
     }

@@ -9,12 +9,12 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Slots, Storage, now_ms};
+use super::{READ_AGAIN, Slots, Storage, now_ms};
 use crate::dispatcher::delivery::{self, Failure, Outcome};
 use crate::dispatcher::egress::EgressClient;
 use crate::dispatcher::targets::http::HttpTarget;
 use crate::event::{Event, digest::digest};
-use crate::log::{Appended, BatchMode, EventLog, NewRecord, Seq};
+use crate::log::{Appended, BatchMode, Entry, EventLog, LogError, NewRecord, Seq};
 use crate::metrics::ClientRecorder;
 use crate::plan::model::SubscriptionPlan;
 
@@ -102,7 +102,7 @@ fn record(recorder: &ClientRecorder, target: &HttpTarget, outcome: &Outcome, too
 }
 
 async fn read(events: &dyn EventLog, seq: Seq) -> Result<Event, Failure> {
-    let problem = match events.get(seq).await {
+    let problem = match get(events, seq).await {
         Ok(Some(entry)) => match Event::from_record(entry.payload) {
             Some(event) => return Ok(event),
             None => "The event's record is not readable by this version.".to_owned(),
@@ -112,6 +112,17 @@ async fn read(events: &dyn EventLog, seq: Seq) -> Result<Event, Failure> {
     };
     tracing::error!(seq, "{problem}");
     Err(Failure { reason: "EventUnreadable", message: problem, ..Failure::default() })
+}
+
+/// Reads a record, several times if the disk will not have it now.
+async fn get(events: &dyn EventLog, seq: Seq) -> Result<Option<Entry>, LogError> {
+    for _ in 1..READ_TRIES {
+        match events.get(seq).await {
+            Err(LogError::Unreadable { .. }) => tokio::time::sleep(READ_AGAIN).await,
+            read => return read,
+        }
+    }
+    events.get(seq).await
 }
 
 /// What is kept of a delivery that was given up. Version 1, JSON; the event's record follows in the same payload.
@@ -146,9 +157,11 @@ pub(super) fn spawn_dead_letter(
 }
 
 async fn write_dead_letter(seq: Seq, storage: &Storage, plan: &SubscriptionPlan, failure: &Failure) -> bool {
-    let record = match storage.events.get(seq).await {
+    let record = match get(&*storage.events, seq).await {
         Ok(Some(entry)) => entry.payload,
-        Ok(None) | Err(_) => bytes::Bytes::new(),
+        // Damaged for good: that there was one is kept.
+        Ok(None) | Err(LogError::Corrupt { .. }) => bytes::Bytes::new(),
+        Err(_) => return false,
     };
     let head = DeadLetter {
         version: 1,
@@ -182,6 +195,9 @@ async fn write_dead_letter(seq: Seq, storage: &Storage, plan: &SubscriptionPlan,
         }
     }
 }
+
+/// How often a record is asked for.
+const READ_TRIES: u32 = 5;
 
 /// Bytes of a response kept with a dead letter: what fits beside an event of any allowed size.
 const MAX_KEPT: usize = 4 * 1024;

@@ -42,6 +42,8 @@ const PAGE_RECORDS: usize = 256;
 const PAGE_BYTES: usize = 1024 * 1024;
 /// Reports taken before the engine looks at anything else.
 const MAX_REPORTS: usize = 256;
+/// Pause before a record that could not be read is read again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 /// Part of the log that is won when the largest backlog gives way.
 const RELIEF_SHARE: u64 = 16;
 /// Pause before a dead letter that could not be written is tried again.
@@ -185,6 +187,8 @@ struct Engine {
     /// Everything below is matched.
     cursor: Seq,
     cursor_tx: watch::Sender<Seq>,
+    /// After a read that failed: no other before this.
+    match_after: Option<Instant>,
     end: watch::Receiver<Seq>,
     committer: Committer,
     /// When each subscription wants to be woken for its next retry.
@@ -211,7 +215,9 @@ impl Engine {
         let mut tick = tokio::time::interval(COMMIT_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let behind = self.stopping.is_none() && self.cursor < *self.end.borrow_and_update();
+            let behind = self.stopping.is_none()
+                && self.cursor < *self.end.borrow_and_update()
+                && self.match_after.is_none_or(|after| after <= Instant::now());
             tokio::select! {
                 biased;
                 Some(command) = inbox.recv() => self.command(command).await?,
@@ -270,7 +276,15 @@ impl Engine {
 
     /// Reads the next events and gives each to those who want it.
     async fn match_page(&mut self) -> Result<(), EngineError> {
-        let page = self.storage.events.read_from(self.cursor, PAGE_RECORDS, PAGE_BYTES).await?;
+        let page = match self.storage.events.read_from(self.cursor, PAGE_RECORDS, PAGE_BYTES).await {
+            Ok(page) => page,
+            Err(error @ LogError::Unreadable { .. }) => {
+                tracing::warn!("matching pauses: {error}");
+                self.match_after = Some(Instant::now() + READ_AGAIN);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let mut touched = BTreeSet::new();
         for entry in page.entries {
             let bytes = entry.payload.len() as u32;
@@ -481,7 +495,12 @@ impl Engine {
             return Ok(());
         };
         let end = start + u64::from(count);
-        let page = self.storage.events.read_from(start, count as usize, PAGE_BYTES).await?;
+        let page = match self.storage.events.read_from(start, count as usize, PAGE_BYTES).await {
+            Ok(page) => page,
+            // The next tick asks again.
+            Err(LogError::Unreadable { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         let Some(subscription) = self.subscriptions.get_mut(&id) else { return Ok(()) };
         let mut matched = Vec::new();
         for entry in page.entries.into_iter().filter(|entry| entry.seq < end) {

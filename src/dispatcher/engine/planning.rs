@@ -60,6 +60,7 @@ impl Engine {
             next_id: 0,
             cursor,
             cursor_tx,
+            match_after: None,
             end,
             timers: BTreeSet::new(),
             clock: Clock::new(),
