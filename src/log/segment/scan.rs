@@ -85,7 +85,7 @@ mod tests {
             };
             record::encode(&mut bytes, &header, payload);
         }
-        bytes.resize(8192, 0);
+        bytes.resize(2 * DATA_START as usize, 0);
         (bytes, offsets)
     }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_record_inside_a_payload_is_not_found() {
         let (inner, _) = segment(&[b"forged"]);
-        let (bytes, _) = segment(&[&inner[4096..4192], b"two"]);
+        let (bytes, _) = segment(&[&inner[DATA_START as usize..DATA_START as usize + 96], b"two"]);
         assert_eq!(intact(&scan_bytes(&bytes, 5)), [1, 2]);
     }
 
