@@ -1,7 +1,6 @@
 //! What a dispatcher tells of itself: counters that live as long as a subscription's state, and how delivery goes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -82,63 +81,28 @@ pub struct InstanceSnapshot {
     pub subscriptions: Vec<SubscriptionSnapshot>,
 }
 
-/// The live side of [`SubscriptionSnapshot`]: written by the engine alone, read by anyone.
+/// The live side of [`SubscriptionSnapshot`]: written by the engine alone, a few times a second, and read by anyone.
 #[derive(Debug, Default)]
-pub struct Gauge {
-    values: [AtomicU64; 10],
-    health: Mutex<Option<Health>>,
-}
+pub struct Gauge(Mutex<(Counters, u64, Option<Health>)>);
 
 impl Gauge {
     /// Publishes the counters and the deliveries under way.
-    pub fn publish(&self, c: &Counters, in_flight: u64) {
-        let values = [
-            c.matched,
-            c.delivered,
-            c.pending,
-            c.attempts,
-            c.failed_attempts,
-            c.retried,
-            c.dead_lettered,
-            c.expired,
-            c.filter_errors,
-            in_flight,
-        ];
-        for (cell, value) in self.values.iter().zip(values) {
-            cell.store(value, Ordering::Relaxed);
-        }
+    pub fn publish(&self, counters: &Counters, in_flight: u64) {
+        let mut shown = self.lock();
+        (shown.0, shown.1) = (*counters, in_flight);
     }
 
     /// Publishes how the last attempt went.
     pub fn publish_health(&self, health: Option<Health>) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+        self.lock().2 = health;
     }
 
     /// Reads everything back.
     pub fn read(&self) -> (Counters, u64, Option<Health>) {
-        let [
-            matched,
-            delivered,
-            pending,
-            attempts,
-            failed_attempts,
-            retried,
-            dead_lettered,
-            expired,
-            filter_errors,
-            in_flight,
-        ] = self.values.each_ref().map(|cell| cell.load(Ordering::Relaxed));
-        let counters = Counters {
-            matched,
-            delivered,
-            pending,
-            attempts,
-            failed_attempts,
-            retried,
-            dead_lettered,
-            expired,
-            filter_errors,
-        };
-        (counters, in_flight, self.health.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Counters, u64, Option<Health>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test it filter_golden` writes what is decided now; read the diff.
 
-use std::path::{Path, PathBuf};
+use crate::support::golden_cases;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use chathooks::event::Event;
@@ -61,7 +62,7 @@ enum Outcome {
 #[test]
 fn every_case_is_decided_as_its_golden_file_says() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let cases = cases();
+    let cases = golden_cases("matcher");
     assert!(cases.len() >= 20, "only {} cases found", cases.len());
     let mut differing = Vec::new();
     for path in cases {
@@ -113,15 +114,4 @@ fn verdict(index: &PatternIndex<Filter>, json: &str) -> Verdict {
 
 fn everything() -> Vec<String> {
     vec!["*".to_owned()]
-}
-
-fn cases() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/matcher");
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.to_str().unwrap().ends_with(".in.yaml"))
-        .collect();
-    cases.sort();
-    cases
 }

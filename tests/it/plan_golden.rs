@@ -2,6 +2,7 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test it plan_golden` writes what is compiled now; read the diff.
 
+use crate::support::golden_cases;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use serde_json::Value;
 fn every_case_compiles_to_its_golden_file() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut differing = Vec::new();
-    let cases = cases();
+    let cases = golden_cases("plan");
     assert!(cases.len() >= 25, "only {} cases found", cases.len());
     for case in cases {
         let outcome = compile(&read(&case));
@@ -35,7 +36,7 @@ fn every_case_compiles_to_its_golden_file() {
 
 #[test]
 fn the_order_of_the_documents_does_not_matter() {
-    for case in cases() {
+    for case in golden_cases("plan") {
         let mut inputs = read(&case);
         let forward = compile(&inputs);
         inputs.instances.reverse();
@@ -93,17 +94,6 @@ fn a_verdict_and_a_pause_go_together(case: &Path, outcome: &Outcome) {
             assert_eq!(finding.status, finding.message.is_empty(), "{}: {verdict:#?}", case.display());
         }
     }
-}
-
-fn cases() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plan");
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.to_str().unwrap().ends_with(".in.yaml"))
-        .collect();
-    cases.sort();
-    cases
 }
 
 fn read(case: &Path) -> Inputs {

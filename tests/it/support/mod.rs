@@ -3,6 +3,7 @@
 pub mod product;
 pub mod receiver;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Long enough for a loaded machine; tests end as soon as what they wait for is there.
@@ -18,6 +19,18 @@ pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>
         assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The inputs below `tests/golden/<folder>`, in order.
+pub fn golden_cases(folder: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_str().unwrap().ends_with(".in.yaml"))
+        .collect();
+    cases.sort();
+    cases
 }
 
 /// An Open WebUI envelope.
