@@ -5,11 +5,14 @@
 pub mod admission;
 pub mod api;
 pub mod cli;
+pub mod controller;
 pub mod dispatcher;
 pub mod event;
 pub mod log;
 pub mod metrics;
 pub mod plan;
+pub mod platform;
 pub mod standalone;
+pub mod status;
 pub mod telemetry;
 pub mod yaml;

@@ -57,6 +57,7 @@ fn blank(
         retention_delivered_ms: dispatcher.retention.delivered.as_millis(),
         retention_dead_letter_ms: dispatcher.retention.dead_letter.as_millis(),
         egress: EgressPlan::default(),
+        admin_tokens: Vec::new(),
         subscriptions: Vec::new(),
     }
 }

@@ -68,6 +68,9 @@ pub struct InstancePlan {
     pub retention_dead_letter_ms: u64,
     /// Where deliveries may go.
     pub egress: EgressPlan,
+    /// Bearer tokens of the administrator's port; with none, whoever reaches the port may read it (standalone).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admin_tokens: Vec<Sensitive>,
     /// Ascending by namespace and name.
     pub subscriptions: Vec<SubscriptionPlan>,
 }

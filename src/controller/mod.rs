@@ -1,0 +1,1 @@
+//! The operator: from objects in the Kubernetes API to dispatchers, platforms and status.

@@ -1,0 +1,155 @@
+//! A ChatInstance's plan as 16 pieces, each small enough for a Secret, so that one change rewrites one piece.
+//!
+//! Compressed JSON with a revision: the SHA-256 of the JSON. A dispatcher tells the revisions it serves.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::model::{InstancePlan, PLAN_VERSION, Plan, SubscriptionPlan};
+
+/// Pieces that every ChatInstance has, empty ones included: a missing one is late, never empty.
+pub const SHARDS: u8 = 16;
+
+/// Bytes that one compressed piece may have; Kubernetes bounds a Secret at 1 MiB, base64 and metadata included.
+pub const MAX_SHARD_BYTES: usize = 700 << 10;
+
+/// Bytes that one piece may unfold to.
+const MAX_JSON_BYTES: usize = 32 << 20;
+
+/// Bytes of one subscription's JSON: beyond them it is refused by itself, so that it takes no other along.
+pub const MAX_SUBSCRIPTION_BYTES: usize = 128 << 10;
+
+/// zstd's own default: plans are small.
+const LEVEL: i32 = 3;
+
+/// What one piece holds. The first also holds the ChatInstance itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Content {
+    /// [`PLAN_VERSION`] of the writer.
+    pub version: u32,
+    /// Without its subscriptions; in piece 0 alone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub instance: Option<InstancePlan>,
+    /// Ascending by namespace and name.
+    pub subscriptions: Vec<SubscriptionPlan>,
+}
+
+/// One piece, ready for its Secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// 0 to 15.
+    pub index: u8,
+    /// 32 hexadecimal digits: equal exactly when the content is.
+    pub revision: String,
+    /// Compressed JSON of a [`Content`].
+    pub bytes: Vec<u8>,
+}
+
+/// Why a piece cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// More than fits.
+    #[error(
+        "piece {index} of the plan has {bytes} bytes and a Secret holds {MAX_SHARD_BYTES}: move some of the \
+         subscriptions to another ChatInstance, or shorten their headers and filters"
+    )]
+    TooLarge {
+        /// Which piece.
+        index: u8,
+        /// Its compressed size.
+        bytes: usize,
+    },
+    /// Not what we write.
+    #[error(
+        "this piece of the plan cannot be read ({0}); the operator writes it again when its Secret is deleted"
+    )]
+    Unreadable(String),
+    /// From a later version of chathooks.
+    #[error(
+        "the plan has version {0} and this dispatcher reads up to version {PLAN_VERSION}: upgrade the dispatcher"
+    )]
+    Newer(u32),
+}
+
+/// Which piece holds a subscription: by namespace and name, so that it stays where it is whatever else changes.
+pub fn index_of(namespace: &str, name: &str) -> u8 {
+    let digest = Sha256::digest(format!("{namespace}/{name}"));
+    digest.first().map_or(0, |byte| byte % SHARDS)
+}
+
+/// The pieces of a plan, in their order.
+pub fn encode(plan: &InstancePlan) -> Result<Vec<Shard>, ShardError> {
+    let mut contents: Vec<Content> = (0..SHARDS)
+        .map(|_| Content { version: PLAN_VERSION, instance: None, subscriptions: Vec::new() })
+        .collect();
+    for one in &plan.subscriptions {
+        if let Some(content) = contents.get_mut(usize::from(index_of(&one.namespace, &one.name))) {
+            content.subscriptions.push(one.clone());
+        }
+    }
+    if let Some(first) = contents.first_mut() {
+        first.instance = Some(InstancePlan { subscriptions: Vec::new(), ..plan.clone() });
+    }
+    (0..SHARDS).zip(&contents).map(|(index, content)| shard(index, content)).collect()
+}
+
+fn shard(index: u8, content: &Content) -> Result<Shard, ShardError> {
+    let unreadable = |error: &dyn std::fmt::Display| ShardError::Unreadable(error.to_string());
+    let json = serde_json::to_vec(content).map_err(|error| unreadable(&error))?;
+    let bytes = zstd::bulk::compress(&json, LEVEL).map_err(|error| unreadable(&error))?;
+    if bytes.len() > MAX_SHARD_BYTES || json.len() > MAX_JSON_BYTES {
+        return Err(ShardError::TooLarge { index, bytes: bytes.len() });
+    }
+    Ok(Shard { index, revision: revision(&json), bytes })
+}
+
+fn revision(json: &[u8]) -> String {
+    Sha256::digest(json).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The content of a piece and its revision.
+pub fn decode(bytes: &[u8]) -> Result<(String, Content), ShardError> {
+    let unreadable = |error: &dyn std::fmt::Display| ShardError::Unreadable(error.to_string());
+    let reader = zstd::stream::read::Decoder::new(bytes).map_err(|error| unreadable(&error))?;
+    let mut json = Vec::new();
+    let read =
+        reader.take(MAX_JSON_BYTES as u64 + 1).read_to_end(&mut json).map_err(|error| unreadable(&error))?;
+    if read > MAX_JSON_BYTES {
+        return Err(ShardError::Unreadable(format!("it unfolds to more than {MAX_JSON_BYTES} bytes")));
+    }
+    let Version { version } = serde_json::from_slice(&json).map_err(|error| unreadable(&error))?;
+    if version > PLAN_VERSION {
+        return Err(ShardError::Newer(version));
+    }
+    let content = serde_json::from_slice(&json).map_err(|error| unreadable(&error))?;
+    Ok((revision(&json), content))
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// The plan that the pieces at hand make; `None` while the first, which holds the ChatInstance, is not there.
+/// While any other is missing the plan is not complete, and what is absent is not forgotten.
+pub fn assemble<'a>(pieces: impl IntoIterator<Item = (u8, &'a Content)>) -> Option<Plan> {
+    let pieces: BTreeMap<u8, &Content> = pieces.into_iter().collect();
+    let mut instance = pieces.get(&0)?.instance.clone()?;
+    instance.subscriptions =
+        pieces.values().flat_map(|content| content.subscriptions.iter().cloned()).collect();
+    instance.subscriptions.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    let complete = pieces.len() == usize::from(SHARDS);
+    Some(Plan { version: PLAN_VERSION, complete, instances: vec![instance] })
+}
+
+/// Name of the Secret that holds a piece: `team-chat-plan-0`.
+pub fn secret_name(instance: &str, index: u8) -> String {
+    format!("{instance}-plan-{index}")
+}
+
+/// The Secret's key under which the compressed piece stands.
+pub const SECRET_KEY: &str = "plan";
