@@ -148,7 +148,7 @@ pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
 
 /// An object whose fields are somebody else's; it is held to their type when it is used.
 pub(super) fn free_form(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "maxProperties": 8 })
 }
 
 fn map(values: Schema, max: u32) -> Schema {

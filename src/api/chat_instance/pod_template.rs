@@ -115,6 +115,7 @@ pub struct Toleration {
     pub effect: Option<TaintEffect>,
     /// With NoExecute: how long the pods stay, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 31_536_000_000_i64))]
     pub toleration_seconds: Option<i64>,
 }
 
