@@ -70,6 +70,12 @@ pub mod reason {
     pub const PENDING: &str = "Pending";
     /// Programmed is false: the object is paused because of another condition.
     pub const PAUSED: &str = "Paused";
+    /// Programmed is false: the volume cannot become what the spec asks for.
+    pub const VOLUME_CANNOT_CHANGE: &str = "VolumeCannotChange";
+    /// Programmed is false: an object of a name that chathooks needs is somebody else's.
+    pub const NOT_OWNED: &str = "NotOwned";
+    /// Programmed is false: the Kubernetes API refuses what has to be made.
+    pub const APPLY_FAILED: &str = "ApplyFailed";
     /// Ready is true.
     pub const READY: &str = "Ready";
 
