@@ -5,10 +5,6 @@
 
 use tokio::time::Instant;
 
-mod report;
-
-pub use report::{PlatformReport, RelayState};
-
 /// Whether this process may change the outside world now.
 pub trait WriteGate: Send + Sync {
     /// By when a write that begins now must have ended; `None`: none may begin.
