@@ -11,7 +11,7 @@ use http::StatusCode;
 use http::header::RETRY_AFTER;
 use tokio::time::Instant;
 
-use super::egress::{EgressClient, refusal};
+use crate::egress::{EgressClient, refusal};
 use super::retry::{self, Meaning};
 use super::targets::http::HttpTarget;
 use crate::event::Event;

@@ -13,7 +13,9 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("admission", &["api"], &["tokio", "reqwest", "axum", "hyper", "rand"]),
     ("plan", &["api", "event"], &["tokio", "reqwest", "axum", "hyper", "rand"]),
     ("log", &[], &["reqwest", "axum", "hyper", "kube", "k8s_openapi"]),
-    ("dispatcher", &["event", "plan", "log", "metrics"], &["kube", "k8s_openapi"]),
+    ("egress", &["plan"], &["axum", "hyper", "kube", "k8s_openapi"]),
+    ("platform", &["api", "plan", "event", "egress"], &["kube", "k8s_openapi", "axum", "hyper"]),
+    ("dispatcher", &["event", "plan", "log", "metrics", "egress"], &["kube", "k8s_openapi"]),
     ("metrics", &["dispatcher", "log"], &["kube", "k8s_openapi", "reqwest"]),
     (
         "standalone",

@@ -22,7 +22,7 @@ use self::commit::Committer;
 use self::planning::PlanError;
 pub use self::slots::Slots;
 use self::subscription::{Arrival, Next, Subscription};
-use super::egress::EgressClient;
+use crate::egress::EgressClient;
 use super::matcher::Matcher;
 use super::snapshot::Gauge;
 use crate::event::Event;

@@ -5,7 +5,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder};
 use url::Url;
 
-use crate::dispatcher::egress::EgressClient;
+use crate::egress::EgressClient;
 use crate::dispatcher::signing;
 use crate::event::Event;
 use crate::plan::model::{HttpTargetPlan, Sensitive};
