@@ -46,7 +46,10 @@ impl EgressClient {
     }
 
     /// The same, which trusts these authorities beside the system's.
-    pub fn trusting(rules: Arc<EgressPlan>, authorities: &[reqwest::Certificate]) -> Result<Self, ClientError> {
+    pub fn trusting(
+        rules: Arc<EgressPlan>,
+        authorities: &[reqwest::Certificate],
+    ) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder();
         if !authorities.is_empty() {
             builder = builder.tls_certs_merge(authorities.iter().cloned());

@@ -3,6 +3,8 @@
 //! Must not know Kubernetes: what is wanted comes in as a [`PlatformPlan`](crate::plan::platform::PlatformPlan), and
 //! whether a write is allowed now is asked of a [`WriteGate`].
 
+pub mod open_webui;
+
 use tokio::time::Instant;
 
 /// Whether this process may change the outside world now.
