@@ -35,7 +35,7 @@ demo: ## see events delivered, retried and verified, with nothing else installed
 .PHONY: test
 test: ## run every test
 	@$(PREPARE) rust
-	@export CHATHOOKS_TEST_PYTHON="$$($(PREPARE) python)"; \
+	@export CHATHOOKS_TEST_PYTHON="$$($(PREPARE) python)" CHATHOOKS_TEST_OPEN_WEBUI="$$($(PREPARE) open_webui)"; \
 	echo '== test: building and running all tests'; \
 	$(CARGO) test --locked --no-fail-fast
 

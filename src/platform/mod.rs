@@ -4,6 +4,7 @@
 //! whether a write is allowed now is asked of a [`WriteGate`].
 
 pub mod open_webui;
+pub mod patrol;
 
 use tokio::time::Instant;
 

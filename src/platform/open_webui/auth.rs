@@ -16,9 +16,9 @@ use crate::plan::platform::PlatformCredentials;
 /// Least time between a sign-in and the next, where the token of the first did not last.
 const LEAST_PAUSE: Duration = Duration::from_secs(10);
 /// Least time between a failed sign-in and the next.
-const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
 /// Longest time between two failed sign-ins.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(15);
 
 /// What is known of the sign-in.
 #[derive(Debug, Default)]
