@@ -37,7 +37,8 @@ test: ## run every test
 	@$(PREPARE) rust
 	@CHATHOOKS_TEST_PYTHON="$$($(PREPARE) python)"; \
 	CHATHOOKS_TEST_HELM="$$($(PREPARE) helm)"; \
-	export CHATHOOKS_TEST_PYTHON CHATHOOKS_TEST_HELM; \
+	CHATHOOKS_TEST_OPEN_WEBUI="$$($(PREPARE) open_webui)"; \
+	export CHATHOOKS_TEST_PYTHON CHATHOOKS_TEST_HELM CHATHOOKS_TEST_OPEN_WEBUI; \
 	echo '== test: building and running all tests'; \
 	$(CARGO) test --locked --no-fail-fast
 
