@@ -15,10 +15,12 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("log", &[], &["reqwest", "axum", "hyper", "kube", "k8s_openapi"]),
     ("status", &["api", "plan"], &["tokio", "reqwest", "axum", "hyper", "kube", "rand"]),
     ("dispatcher", &["event", "plan", "log", "metrics", "status"], &["kube", "k8s_openapi"]),
+    ("board", &["api", "plan", "dispatcher", "status"], &["tokio", "reqwest", "axum", "hyper"]),
+    ("pod", &["api", "plan", "dispatcher", "board"], &["reqwest", "axum", "hyper"]),
     ("metrics", &["dispatcher", "log"], &["kube", "k8s_openapi", "reqwest"]),
     (
         "standalone",
-        &["api", "admission", "plan", "dispatcher", "log", "yaml", "event", "metrics", "status"],
+        &["api", "admission", "plan", "dispatcher", "log", "yaml", "event", "metrics", "board"],
         &["reqwest"],
     ),
     ("yaml", &[], &["tokio", "reqwest", "axum", "hyper", "kube"]),

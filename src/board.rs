@@ -1,4 +1,4 @@
-//! `/v1/status`: what was found, what is served, how delivery goes.
+//! The objects of `/v1/status`: what was found, what is served, how delivery goes.
 //!
 //! Composes only; every fact comes in.
 
@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::Resource as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::folder::FileReport;
-use super::manifest::Kind;
+use crate::api::ChatInstance;
 use crate::api::conditions::Report;
 use crate::dispatcher::snapshot::{Counters, InstanceSnapshot, SubscriptionSnapshot};
 use crate::plan::model::{InstancePlan, SubscriptionPlan};
@@ -40,21 +40,15 @@ pub struct Board {
 }
 
 impl Board {
-    /// The document as of `now`.
-    pub fn compose(
-        &self,
-        outcome: &Outcome,
-        snapshots: &[InstanceSnapshot],
-        files: &[FileReport],
-        now: &Time,
-    ) -> Value {
+    /// The list as of `now`.
+    pub fn compose(&self, outcome: &Outcome, snapshots: &[InstanceSnapshot], now: &Time) -> Value {
         let mut previous = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = BTreeMap::new();
         let mut objects = Vec::new();
         let index = Index::of(outcome, snapshots);
         for verdict in &outcome.verdicts {
             let key = (verdict.kind.clone(), verdict.namespace.clone(), verdict.name.clone());
-            let (report, counters) = if verdict.kind == Kind::ChatInstance.name() {
+            let (report, counters) = if verdict.kind == ChatInstance::kind(&()) {
                 instance(verdict, &index)
             } else {
                 subscription(verdict, &index)
@@ -73,7 +67,7 @@ impl Board {
             });
         }
         *previous = next;
-        json!({ "objects": objects, "files": files })
+        json!(objects)
     }
 }
 
