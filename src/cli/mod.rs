@@ -8,7 +8,9 @@ mod arguments;
 mod check;
 mod crds;
 mod demo;
+mod dispatcher;
 mod output;
+mod signals;
 mod standalone;
 
 use arguments::{Arguments, Command};
@@ -29,6 +31,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check::run(&check),
         Command::Crds => crds::run(),
         Command::Standalone(options) => block_on(standalone::run(options)),
+        Command::Dispatcher(options) => block_on(dispatcher::run(options)),
         Command::Demo(options) => block_on(async move {
             demo::run(options.once).await.unwrap_or_else(|error| {
                 output::print_error(&error);
