@@ -55,7 +55,7 @@ pub enum ServeError {
 }
 
 /// How often the mount is read; the kubelet refreshes it within a minute or two.
-const LOOK_AT_MOUNT: Duration = Duration::from_secs(5);
+const LOOK_AT_MOUNT: Duration = Duration::from_secs(2);
 
 /// Pieces that change together come within this time, and are served together.
 const TOGETHER: Duration = Duration::from_millis(15);
