@@ -2,10 +2,10 @@
 //!
 //! Composes only; what each fact means is said by `status`.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rand::RngExt as _;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -36,7 +36,7 @@ pub struct Served {
     /// Name of the ChatInstance.
     pub name: String,
     /// Revision of each piece that is served, by its number.
-    pub shards: std::collections::BTreeMap<u8, String>,
+    pub shards: BTreeMap<u8, String>,
     /// Why the newest plan is not served, in one sentence.
     pub problem: Option<String>,
 }
@@ -69,9 +69,7 @@ pub struct TooManyWaiters;
 impl Observer {
     /// An observer of this process.
     pub fn new(dispatcher: Arc<Dispatcher>) -> Self {
-        let mut random = [0_u8; 16];
-        rand::rng().fill(&mut random);
-        let process = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let process = format!("{:032x}", rand::random::<u128>());
         Self {
             dispatcher,
             served: Mutex::default(),

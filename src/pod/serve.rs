@@ -14,6 +14,7 @@ use super::mounted;
 use super::pieces::{Identity, Pieces, Source};
 use super::status;
 use super::watched::{self, Delivered};
+use crate::api::conditions::{State, reason};
 use crate::board::Board;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::admin::Access;
@@ -112,7 +113,10 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
 }
 
 fn administration(known: SharedKnown, dispatcher: Arc<Dispatcher>) -> Shown {
-    let board = Board::default();
+    let board = Board::new(State::unknown(
+        reason::NOT_PROBED,
+        "The operator speaks to the platform; see the conditions of the ChatInstance.",
+    ));
     let waiting = Arc::clone(&known);
     let access = Arc::clone(&known);
     Shown {

@@ -11,7 +11,7 @@ use kube::runtime::utils::{Backoff, StreamBackoff};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Config};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::pieces::Identity;
 use crate::plan::shards::{SECRET_KEY, SHARDS, secret_name};
@@ -22,11 +22,14 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// Without an error for this long, all is well again.
+const QUIET: Duration = Duration::from_mins(1);
+
 /// Seconds after which the API server ends a watch that is quiet, and it begins anew.
-const WATCH_SECONDS: u32 = 240;
+const WATCH_SECONDS: u32 = 100;
 
 /// A connection that is silent for longer is dead: the API server would have ended its watch.
-const READ_TIMEOUT: Duration = Duration::from_secs(250);
+const READ_TIMEOUT: Duration = Duration::from_secs(110);
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,7 +61,6 @@ async fn watch(identity: &Identity, sender: &mpsc::Sender<Delivered>) {
     while let Some((index, event)) = watches.next().await {
         match event {
             Ok(event) => {
-                away.over();
                 // A Secret that is gone is late, never empty: what it held stays served.
                 if let Event::Apply(secret) | Event::InitApply(secret) = event {
                     let bytes = secret.data.and_then(|mut data| data.remove(SECRET_KEY));
@@ -68,7 +70,7 @@ async fn watch(identity: &Identity, sender: &mpsc::Sender<Delivered>) {
                     }
                 }
             }
-            Err(error) => away.begin(&error),
+            Err(error) => away.tell(&error),
         }
     }
 }
@@ -79,14 +81,12 @@ fn piece(
     name: String,
 ) -> BoxStream<'static, (u8, Result<Event<Secret>, watcher::Error>)> {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH_SECONDS);
-    StreamBackoff::new(watcher(api.clone(), config), Pauses(PAUSE_MIN))
-        .map(move |event| (index, event))
-        .boxed()
+    StreamBackoff::new(watcher(api.clone(), config), Pauses::new()).map(move |event| (index, event)).boxed()
 }
 
 /// A client, as soon as there can be one.
 async fn connect() -> Client {
-    let mut pauses = Pauses(PAUSE_MIN);
+    let mut pauses = Pauses::new();
     let mut told = false;
     loop {
         let client = match Config::infer().await {
@@ -113,41 +113,51 @@ async fn connect() -> Client {
     }
 }
 
-/// Says once that the API server is away, and once that it is back.
+/// Says once that the API server is away: again only after [`QUIET`] without an error.
 #[derive(Debug, Default)]
-struct Away(bool);
+struct Away(Option<Instant>);
 
 impl Away {
-    fn begin(&mut self, error: &watcher::Error) {
-        if !std::mem::replace(&mut self.0, true) {
+    fn tell(&mut self, error: &watcher::Error) {
+        let before = self.0.replace(Instant::now());
+        if before.is_none_or(|before| before.elapsed() > QUIET) {
             tracing::warn!(%error, "the plan's Secrets cannot be watched; what is served stays, trying again");
-        }
-    }
-
-    fn over(&mut self) {
-        if std::mem::take(&mut self.0) {
-            tracing::info!("the plan's Secrets are watched again");
         }
     }
 }
 
 /// Doubling pauses, each shortened by up to half so that dispatchers do not come back all at once.
+///
+/// A watch that goes on where it ended tells of nothing for as long as nothing changes, so that pauses also begin
+/// anew after [`QUIET`] without one.
 #[derive(Debug)]
-struct Pauses(Duration);
+struct Pauses {
+    next: Duration,
+    last: Option<Instant>,
+}
+
+impl Pauses {
+    fn new() -> Self {
+        Self { next: PAUSE_MIN, last: None }
+    }
+}
 
 impl Iterator for Pauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let pause = self.0;
-        self.0 = (pause * 2).min(PAUSE_MAX);
+        if self.last.replace(Instant::now()).is_some_and(|last| last.elapsed() > QUIET) {
+            self.reset();
+        }
+        let pause = self.next;
+        self.next = (pause * 2).min(PAUSE_MAX);
         Some(pause.mul_f64(rand::random_range(0.5..=1.0)))
     }
 }
 
 impl Backoff for Pauses {
     fn reset(&mut self) {
-        self.0 = PAUSE_MIN;
+        self.next = PAUSE_MIN;
     }
 }
 
@@ -155,15 +165,15 @@ impl Backoff for Pauses {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pauses_double_up_to_a_bound_and_begin_anew() {
-        let mut pauses = Pauses(PAUSE_MIN);
+    #[tokio::test(start_paused = true)]
+    async fn pauses_double_up_to_a_bound_and_begin_anew() {
+        let mut pauses = Pauses::new();
         let bounds = [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000].map(Duration::from_millis);
         for bound in bounds {
             let pause = pauses.next().unwrap();
             assert!((bound / 2..=bound).contains(&pause), "{pause:?} of {bound:?}");
         }
-        pauses.reset();
+        tokio::time::advance(QUIET + Duration::from_secs(1)).await;
         assert!(pauses.next().unwrap() <= PAUSE_MIN);
     }
 }

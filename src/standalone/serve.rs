@@ -22,6 +22,7 @@ use crate::dispatcher::serving::{
 };
 use crate::dispatcher::{Dispatcher, DispatcherError};
 use crate::plan::Outcome;
+use crate::status::chat_instance::not_probed;
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -127,7 +128,7 @@ pub async fn serve(
 
 /// What the administrator's port shows; open, since it listens on loopback unless asked otherwise.
 fn administration(shown: SharedShown, dispatcher: Arc<Dispatcher>) -> Administration {
-    let board = Board::default();
+    let board = Board::new(not_probed());
     let waiting = Arc::clone(&shown);
     Administration {
         waiting_for: Arc::new(move || lock(&waiting).waiting_for.clone()),

@@ -20,7 +20,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("metrics", &["dispatcher", "log"], &["kube", "k8s_openapi", "reqwest"]),
     (
         "standalone",
-        &["api", "admission", "plan", "dispatcher", "log", "yaml", "event", "metrics", "board"],
+        &["api", "admission", "plan", "dispatcher", "log", "yaml", "event", "metrics", "board", "status"],
         &["reqwest"],
     ),
     ("yaml", &[], &["tokio", "reqwest", "axum", "hyper", "kube"]),
