@@ -286,3 +286,30 @@ async fn the_api_server_is_watched_and_its_absence_survived() {
     pod.observes("the plan after the pause", |one| one["shards"] == revisions(&last)).await;
     assert_eq!(pod.log().matches("trying again").count(), 1, "told once");
 }
+
+#[tokio::test]
+async fn an_old_mount_makes_nothing_forgotten() {
+    let receiver = Receiver::start().await;
+    receiver.answer(|_, _| (axum::http::StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO));
+    let api = ApiServer::start().await;
+    let mut pod = Pod::new();
+    let new = to(&receiver, "t", "/")
+        + "\n  delivery: { retry: { schedule: [100ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s] } }";
+    let new = plan(&[new]);
+    pod.mount(&plan(&[]), &[]);
+    api.put("chat", &new);
+    pod.kubeconfig = Some(api.kubeconfig(pod.data.path()));
+    pod.start().await;
+    pod.observes("the watched plan", |one| one["shards"] == revisions(&new)).await;
+    pod.accept(&envelope("a", "chat.created")).await;
+    pod.counter("t", "pending", 1).await;
+    pod.kill().await;
+
+    // The mount does not know the subscription yet, and the API server is away.
+    api.refuse(503);
+    pod.start().await;
+    assert_eq!(pod.observed("").await["instances"][0]["shards"], revisions(&plan(&[])));
+    receiver.answer(|_, _| (axum::http::StatusCode::OK, Duration::ZERO));
+    api.accept();
+    pod.counter("t", "delivered", 1).await;
+}
