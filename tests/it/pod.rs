@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use chathooks::plan::model::InstancePlan;
+use chathooks::plan::model::{InstancePlan, Sensitive};
 use chathooks::plan::shards;
 use serde_json::{Value, json};
 
 use crate::support::api_server::ApiServer;
 use crate::support::pod::{ADMIN_TOKEN, Pod, plan};
-use crate::support::product::{TOKEN, subscription};
+use crate::support::product::{SIGNING_SECRET, TOKEN, subscription};
 use crate::support::receiver::Receiver;
 use crate::support::{envelope, eventually};
 
@@ -312,4 +312,30 @@ async fn an_old_mount_makes_nothing_forgotten() {
     receiver.answer(|_, _| (axum::http::StatusCode::OK, Duration::ZERO));
     api.accept();
     pod.counter("t", "delivered", 1).await;
+}
+
+#[tokio::test]
+async fn a_hello_may_be_signed_as_events_are() {
+    let mut pod = Pod::new();
+    let mut plan = plan(&[]);
+    let key = base64::Engine::decode(
+        &base64::engine::general_purpose::STANDARD,
+        SIGNING_SECRET.strip_prefix("whsec_").unwrap(),
+    );
+    plan.intake.signing_keys = vec![Sensitive(key.unwrap())];
+    pod.mount(&plan, &[]);
+    pod.start().await;
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs().cast_signed();
+    let signer = standardwebhooks::Webhook::new(SIGNING_SECRET).unwrap();
+    let body = hello("w1", "Active", 0, &json!([])).to_string();
+    let send = async |body: &str, signed: &str| {
+        let request = pod.http.post(format!("http://{}/v1/relay", pod.intake));
+        let request = request.header("webhook-id", "h1").header("webhook-timestamp", now.to_string());
+        let signature = signer.sign("h1", now, signed.as_bytes()).unwrap();
+        request.header("webhook-signature", signature).body(body.to_owned()).send().await.unwrap().status()
+    };
+    assert_eq!(send(&body, &body).await, 200);
+    assert_eq!(send(&body, "{}").await, 401);
+    let observed = pod.observed("").await;
+    assert_eq!(observed["instances"][0]["relays"][0]["worker"], "w1");
 }
