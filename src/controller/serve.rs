@@ -30,8 +30,8 @@ use crate::platform::patrol::{Beat, Reports, WhenGone, patrol};
 pub struct Options {
     /// The operator's own namespace: its Lease is there.
     pub namespace: String,
-    /// The one namespace to watch; `None`: all.
-    pub watch_namespace: Option<String>,
+    /// The namespaces to watch; none named: all.
+    pub watch_namespaces: Vec<String>,
     /// Name of the Lease.
     pub lease_name: String,
     /// Name of this replica.
@@ -129,8 +129,8 @@ async fn begin(
     readiness: &Readiness,
     vital: &mut JoinSet<&'static str>,
 ) -> Begun {
-    let namespace = options.watch_namespace.as_deref();
-    start::kinds(&client, namespace, readiness).await;
+    let namespaces = &options.watch_namespaces;
+    start::kinds(&client, namespaces, readiness).await;
     let cluster = start::cluster_id(&client, readiness).await;
     let lease = leader::Options::new(&options.namespace, &options.lease_name, &options.identity);
     let (stores, writers) = stores();
@@ -156,8 +156,8 @@ async fn begin(
         cluster: cluster.clone(),
         image: options.image.clone(),
     });
-    watch_all(&ctx, writers, namespace, vital);
-    start::filled(&stores, namespace.is_none(), readiness).await;
+    watch_all(&ctx, writers, namespaces, vital);
+    start::filled(&stores, namespaces.is_empty(), readiness).await;
     readiness.waits_for(Vec::new());
 
     let (heard, hearing) = watch::channel(std::collections::BTreeSet::new());

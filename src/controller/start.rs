@@ -31,15 +31,16 @@ pub async fn client() -> Result<Client, String> {
 }
 
 /// Waits until our kinds are served; dying instead would help nobody who installs both at once.
-pub async fn kinds(client: &Client, namespace: Option<&str>, readiness: &Readiness) {
+pub async fn kinds(client: &Client, namespaces: &[String], readiness: &Readiness) {
     loop {
         let one = ListParams::default().limit(1);
-        let (instances, subscriptions): (Api<ChatInstance>, Api<WebhookSubscription>) = match namespace {
-            Some(namespace) => {
-                (Api::namespaced(client.clone(), namespace), Api::namespaced(client.clone(), namespace))
-            }
-            None => (Api::all(client.clone()), Api::all(client.clone())),
-        };
+        let (instances, subscriptions): (Api<ChatInstance>, Api<WebhookSubscription>) =
+            match namespaces.first() {
+                Some(namespace) => {
+                    (Api::namespaced(client.clone(), namespace), Api::namespaced(client.clone(), namespace))
+                }
+                None => (Api::all(client.clone()), Api::all(client.clone())),
+            };
         let mut waiting = Vec::new();
         waiting.extend(missing("chatinstances", read("list ChatInstances", instances.list(&one)).await));
         waiting.extend(missing(

@@ -21,6 +21,7 @@ mod log_model;
 mod log_sim_disk;
 mod log_state_contract;
 mod plan_golden;
+mod pod;
 mod standalone_folder;
 mod standard_webhooks_python;
 mod support;

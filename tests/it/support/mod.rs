@@ -1,6 +1,8 @@
 //! What the tests of the running binary share: the process, a receiver, manifests.
 
+pub mod api_server;
 pub mod chart;
+pub mod pod;
 pub mod product;
 pub mod receiver;
 
