@@ -35,7 +35,9 @@ demo: ## see events delivered, retried and verified, with nothing else installed
 .PHONY: test
 test: ## run every test
 	@$(PREPARE) rust
-	@export CHATHOOKS_TEST_PYTHON="$$($(PREPARE) python)"; \
+	@CHATHOOKS_TEST_PYTHON="$$($(PREPARE) python)"; \
+	CHATHOOKS_TEST_CONTROL_PLANE="$$($(PREPARE) control-plane)"; \
+	export CHATHOOKS_TEST_PYTHON CHATHOOKS_TEST_CONTROL_PLANE; \
 	echo '== test: building and running all tests'; \
 	$(CARGO) test --locked --no-fail-fast
 

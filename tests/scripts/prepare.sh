@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sees to it that what a make target needs is there: prepare.sh [rust] [python] [nginx].
+# Sees to it that what a make target needs is there: prepare.sh [rust] [python] [control-plane] [nginx].
 # Installs Debian packages when it may (root), builds the rest into $CHATHOOKS_CACHE, and otherwise says what to install.
-# Standard output is for results (the path of a Python), everything else goes to standard error.
+# Standard output is for results (the path of a Python, the folder of a control plane), everything else goes to standard error.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cache="${CHATHOOKS_CACHE:-$HOME/.cache/chathooks}"
@@ -47,9 +47,13 @@ nginx() {
   PATH="$PATH:/usr/sbin" command -v nginx >/dev/null || packages nginx nginx-core
 }
 
+control-plane() {
+  tests/cluster/build.sh
+}
+
 for need in "$@"; do
   case $need in
-    rust | python | nginx) "$need" ;;
+    rust | python | control-plane | nginx) "$need" ;;
     *) fail "unknown need: $need" ;;
   esac
 done
