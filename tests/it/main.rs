@@ -8,6 +8,7 @@ mod admission;
 mod architecture;
 mod check;
 mod cli;
+mod cluster_harness;
 mod crd_admission;
 mod crds;
 mod delivery;

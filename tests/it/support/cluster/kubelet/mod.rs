@@ -54,6 +54,12 @@ impl Kubelet {
         self.pod(namespace, set, |pod| pod.address(container_port)).await
     }
 
+    /// Why the pod does not run, where there is a reason: what it mounts is missing, or its Pod is refused.
+    pub async fn waiting(&self, namespace: &str, set: &str) -> Option<String> {
+        let pods = self.pods.lock().await;
+        pods.get(&key(namespace, set)).map(|pod| pod.waiting.clone()).filter(|reason| !reason.is_empty())
+    }
+
     /// Waits until the pod is ready.
     pub async fn ready(&self, namespace: &str, set: &str) {
         wait_for(&format!("{set} in {namespace} is ready"), PATIENCE, async || {

@@ -47,7 +47,8 @@ pub struct Pod {
     seen: bool,
     /// Starts beside the first of this Pod object.
     pub restarts: u32,
-    waiting: String,
+    /// Why it does not run, empty if nothing hinders it.
+    pub waiting: String,
 }
 
 impl Pod {
@@ -137,12 +138,12 @@ impl Pod {
             self.end(state).await;
             return;
         }
-        if wanted && let Err(reason) = self.run(state, template).await {
-            if reason != self.waiting {
-                eprintln!("kubelet: {} in {} waits: {reason}", self.name(), self.namespace);
-            }
-            self.waiting = reason;
+        let waiting =
+            if wanted { self.run(state, template).await.err().unwrap_or_default() } else { String::new() };
+        if !waiting.is_empty() && waiting != self.waiting {
+            eprintln!("kubelet: {} in {} waits: {waiting}", self.name(), self.namespace);
         }
+        self.waiting = waiting;
         self.ready = self.is_running() && self.probe().await;
     }
 
