@@ -25,7 +25,7 @@ const ADMIN_TOKEN: &str = "admin";
 const START: Duration = Duration::from_secs(120);
 
 /// Stopped API servers get this long for their open requests.
-const STOP: Duration = Duration::from_secs(10);
+const STOP: Duration = Duration::from_secs(3);
 
 /// A control plane in a folder of its own.
 pub struct ControlPlane {

@@ -4,8 +4,8 @@
 //! let plane = ControlPlane::shared().await;
 //! let namespace = plane.namespace().await;
 //! let kubelet = Kubelet::start(plane, Some(&namespace)).await;
-//! let installation = Installation::new(plane, rules()).await;
-//! let operator = installation.start("first", &[&namespace]).await;
+//! let installation = Installation::new(plane, rights(), &[&namespace]).await;
+//! let operator = installation.start("first").await;
 //! ```
 //!
 //! etcd and kube-apiserver are the real ones, with RBAC on and pod security enforced. There is no controller-manager,
@@ -28,7 +28,7 @@ pub mod process;
 pub use audit::Audit;
 pub use control_plane::ControlPlane;
 pub use kubelet::Kubelet;
-pub use operator::{Installation, Operator};
+pub use operator::{Installation, Operator, Rights};
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
