@@ -5,8 +5,18 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Duration, Quantity, SecretKeyRef, SecretSource};
+use super::common::{ConfigMapKeyRef, Duration, SecretSource};
 use super::rules;
+
+mod attach;
+mod dispatcher;
+mod intake;
+mod pod_template;
+
+pub use attach::{AttachKind, AttachRule, Namespaces, NamespacesFrom};
+pub use dispatcher::{Dispatcher, Egress, EmbeddedQueue, OnDelete, PlainHttp, Queue, Retention};
+pub use intake::{Intake, IntakeAuth, IntakeMode, StandardWebhooksAuth};
+pub use pod_template::{LocalSecretRef, PodTemplate, Resources, Toleration};
 
 /// One chat platform, how its events reach chathooks, and the dispatcher that serves it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -32,6 +42,7 @@ use super::rules;
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.platformVersion"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = "1"),
     printcolumn(name = "Intake", type_ = "string", json_path = ".status.intakeURL", priority = "1"),
@@ -48,6 +59,26 @@ use super::rules;
     "self.platform != 'Generic' || !has(self.url)",
     "platform Generic has no URL: remove url, or set platform to OpenWebUI",
 ))]
+#[x_kube(validation = rules::rule_at(
+    "credentials",
+    "self.platform != 'Generic' || !has(self.credentials)",
+    "platform Generic has nothing to sign in to: remove credentials, or set platform to OpenWebUI",
+))]
+#[x_kube(validation = rules::rule_at(
+    "url",
+    "!has(self.credentials) || has(self.url) || self.platform == 'Generic'",
+    "credentials are for the platform at url: write url, such as http://open-webui.ai.svc:80",
+))]
+#[x_kube(validation = rules::rule_at(
+    "intake.mode",
+    "!has(self.intake.mode) || self.intake.mode != 'Relay' || self.platform != 'Generic'",
+    "platform Generic runs no relay: set mode to Push, or platform to OpenWebUI",
+))]
+#[x_kube(validation = rules::rule_at(
+    "credentials",
+    "!has(self.intake.mode) || self.intake.mode != 'Relay' || self.platform == 'Generic' || has(self.credentials)",
+    "mode Relay installs a function in the platform: name an administrator's apiKey or password in credentials, or set intake.mode to Push",
+))]
 pub struct ChatInstanceSpec {
     /// The chat platform: OpenWebUI, or Generic for anything that posts its events itself.
     pub platform: Platform,
@@ -57,9 +88,33 @@ pub struct ChatInstanceSpec {
     #[x_kube(validation = rules::http_url())]
     #[x_kube(validation = rules::no_space())]
     pub url: Option<String>,
+    /// How the platform's certificate is checked, where it is not a public one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<PlatformTls>,
+    /// How chathooks signs in to the platform, as an administrator: exactly one of apiKey and password. Needed for
+    /// intake mode Relay and for everything that is managed in the platform; not for Push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = rules::rule(
+        "has(self.apiKey) != has(self.password)",
+        "name exactly one of apiKey and password",
+    ))]
+    pub credentials: Option<Credentials>,
     /// How events reach chathooks.
     #[serde(default)]
     pub intake: Intake,
+    /// Who may hang what on this instance. Left out: everything in the namespace of the instance. Given: only what one
+    /// of these rules names. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub attach: Vec<AttachRule>,
+    /// What is done when something of ours in the platform is changed by hand: Correct puts it right, Report tells.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
+    /// How often everything in the platform is compared with what is wanted, 5s to 24h. Changes that the platform
+    /// reports are looked at at once.
+    #[serde(default = "resync_interval")]
+    #[x_kube(validation = rules::duration_between("5s", "24h"))]
+    pub resync_interval: Duration,
     /// The dispatcher: what keeps the events of this instance and delivers them.
     #[serde(default)]
     pub dispatcher: Dispatcher,
@@ -77,184 +132,67 @@ pub enum Platform {
     Generic,
 }
 
-/// How events reach chathooks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Intake {
-    /// Push: someone posts events to POST /v1/events.
-    #[serde(default)]
-    pub mode: IntakeMode,
-    /// Who may post. Any one that holds is enough. Left out, a Secret <name>-intake with the keys token and
-    /// signing-secret is made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = rules::rule(
-        "has(self.bearer) || has(self.standardWebhooks)",
-        "name bearer or standardWebhooks, or leave auth out: then a Secret <name>-intake is made",
-    ))]
-    pub auth: Option<IntakeAuth>,
+impl ChatInstanceSpec {
+    /// How events come: as `intake.mode` says; left out, by the relay where there is a platform to sign in to, and
+    /// pushed otherwise.
+    pub fn intake_mode(&self) -> IntakeMode {
+        self.intake.mode.unwrap_or(match (self.platform, &self.credentials) {
+            (Platform::OpenWebUI, Some(_)) => IntakeMode::Relay,
+            (Platform::OpenWebUI | Platform::Generic, _) => IntakeMode::Push,
+        })
+    }
 }
 
-/// A way in which events reach chathooks.
+fn resync_interval() -> Duration {
+    Duration::from_minutes(10)
+}
+
+/// How the platform's certificate is checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlatformTls {
+    /// Authorities to trust beside the public ones.
+    pub ca_from: CaSource,
+}
+
+/// Certificates of authorities, as PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaSource {
+    /// ConfigMap and key that hold them.
+    pub config_map_ref: ConfigMapKeyRef,
+}
+
+/// How chathooks signs in: exactly one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Credentials {
+    /// API key of an administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<SecretSource>,
+    /// E-mail address and password of an administrator. The token is cached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordCredentials>,
+}
+
+/// E-mail address and password of an administrator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordCredentials {
+    /// Where the e-mail address is kept.
+    pub email_from: SecretSource,
+    /// Where the password is kept.
+    pub password_from: SecretSource,
+}
+
+/// What is done about drift in the platform.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum IntakeMode {
-    /// Someone posts them.
+pub enum DriftPolicy {
+    /// It is put right.
     #[default]
-    Push,
-}
-
-/// Who may post events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct IntakeAuth {
-    /// A token that senders put into the Authorization header (Bearer) or into the path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bearer: Option<SecretSource>,
-    /// Signatures as the Standard Webhooks specification describes them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub standard_webhooks: Option<StandardWebhooksAuth>,
-}
-
-/// Signing secrets that senders may use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StandardWebhooksAuth {
-    /// Secrets of which any one may have signed: whsec_ and base64 of 24 to 64 bytes, or the base64 alone.
-    #[schemars(length(min = 1, max = 8))]
-    pub secret_refs: Vec<SecretKeyRef>,
-}
-
-/// What keeps and delivers the events of an instance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Dispatcher {
-    /// Number of dispatcher pods.
-    #[serde(default = "one")]
-    #[x_kube(validation = rules::rule(
-        "self <= 1",
-        "replicas must be 1: the embedded queue lives on one volume, which one pod holds",
-    ))]
-    #[x_kube(validation = rules::rule("self >= 1", "replicas must be 1; to stop deliveries set suspend: true"))]
-    pub replicas: i32,
-    /// Where events are kept until they are delivered.
-    #[serde(default)]
-    #[x_kube(validation = rules::rule("has(self.embedded)", "name the queue: embedded: {size: 1Gi}"))]
-    pub queue: Queue,
-    /// How long finished events stay, while there is room.
-    #[serde(default)]
-    pub retention: Retention,
-    /// Where deliveries may go.
-    #[serde(default)]
-    pub egress: Egress,
-}
-
-fn one() -> i32 {
-    1
-}
-
-impl Default for Dispatcher {
-    fn default() -> Self {
-        Self {
-            replicas: one(),
-            queue: Queue::default(),
-            retention: Retention::default(),
-            egress: Egress::default(),
-        }
-    }
-}
-
-/// An engine that keeps events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Queue {
-    /// A log on the dispatcher's own volume.
-    Embedded(EmbeddedQueue),
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self::Embedded(EmbeddedQueue::default())
-    }
-}
-
-/// A log on the dispatcher's own volume.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EmbeddedQueue {
-    /// Disk space the log may take, 64Mi to 1Ti. When it is full of unfinished deliveries, new events are answered
-    /// 503 until there is room.
-    #[serde(default = "queue_size")]
-    #[x_kube(validation = rules::size_between("64Mi", "1Ti"))]
-    pub size: Quantity,
-}
-
-fn queue_size() -> Quantity {
-    Quantity::from_mib(1024)
-}
-
-impl Default for EmbeddedQueue {
-    fn default() -> Self {
-        Self { size: queue_size() }
-    }
-}
-
-/// How long finished events stay, while there is room.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Retention {
-    /// Delivered events, 0s to 8760h.
-    #[serde(default = "retention_delivered")]
-    #[x_kube(validation = rules::duration_between("0s", "8760h"))]
-    pub delivered: Duration,
-    /// Events whose last attempt failed, 0s to 8760h.
-    #[serde(default = "retention_dead_letter")]
-    #[x_kube(validation = rules::duration_between("0s", "8760h"))]
-    pub dead_letter: Duration,
-}
-
-fn retention_delivered() -> Duration {
-    Duration::from_hours(24)
-}
-
-fn retention_dead_letter() -> Duration {
-    Duration::from_hours(168)
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self { delivered: retention_delivered(), dead_letter: retention_dead_letter() }
-    }
-}
-
-/// Where deliveries may go. Metadata services, link-local, multicast and unspecified addresses are always refused;
-/// public addresses are allowed; private, loopback and other special ranges must be named.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Egress {
-    /// Whether targets may be http:// instead of https://: Deny or Allow.
-    #[serde(default)]
-    pub plain_http: PlainHttp,
-    /// Names that may resolve to private addresses: a host, or *.suffix for everything below it.
-    #[serde(default, rename = "allowedHosts", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "rules::hosts")]
-    pub allowed_hosts: Vec<String>,
-    /// Private ranges that are allowed, such as 10.0.0.0/8.
-    #[serde(default, rename = "allowedCIDRs", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "rules::cidrs")]
-    pub allowed_cidrs: Vec<String>,
-    /// Ranges that are refused, also where allowedHosts or allowedCIDRs would allow them.
-    #[serde(default, rename = "deniedCIDRs", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "rules::cidrs")]
-    pub denied_cidrs: Vec<String>,
-}
-
-/// Whether `http://` targets are allowed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum PlainHttp {
-    /// Refused.
-    #[default]
-    Deny,
-    /// Allowed.
-    Allow,
+    Correct,
+    /// It is told in the conditions.
+    Report,
 }
 
 /// What is known of a ChatInstance.
@@ -264,13 +202,42 @@ pub struct ChatInstanceStatus {
     /// Generation of the spec that this status was computed from; -1 before the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// Version that the platform told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub platform_version: Option<String>,
     /// Where the platform, or whoever pushes, posts events.
     #[serde(default, rename = "intakeURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub intake_url: Option<String>,
-    /// Accepted, ResolvedRefs, Programmed and Ready are always present; IntakeReady and DispatcherAvailable say more.
+    /// Pods of the dispatcher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispatcher: Option<DispatcherStatus>,
+    /// What hangs on this instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<Attached>,
+    /// Accepted, ResolvedRefs, Programmed and Ready are always present; Reachable, IntakeReady and
+    /// DispatcherAvailable say more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// Pods of the dispatcher.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DispatcherStatus {
+    /// Pods that are wanted.
+    pub replicas: i32,
+    /// Pods that are ready.
+    pub ready_replicas: i32,
+}
+
+/// What hangs on an instance: objects that name it and may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attached {
+    /// WebhookSubscriptions.
+    pub webhook_subscriptions: i32,
 }

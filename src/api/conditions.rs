@@ -47,6 +47,12 @@ pub mod reason {
     pub const RESOLVED_REFS: &str = "ResolvedRefs";
     /// ResolvedRefs is false: there is no such ChatInstance.
     pub const INSTANCE_NOT_FOUND: &str = "InstanceNotFound";
+    /// ResolvedRefs is false: the ChatInstance's `attach` does not let this object hang on it.
+    pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";
+    /// ResolvedRefs is false: there is no such ConfigMap.
+    pub const CONFIG_MAP_NOT_FOUND: &str = "ConfigMapNotFound";
+    /// ResolvedRefs is false: the ConfigMap's value cannot be used for this.
+    pub const INVALID_CONFIG_MAP_VALUE: &str = "InvalidConfigMapValue";
     /// ResolvedRefs is false: there is no such Secret.
     pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
     /// ResolvedRefs is false: the Secret has no such key.

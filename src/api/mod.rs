@@ -16,7 +16,7 @@ mod rules;
 pub mod webhook_subscription;
 
 pub use chat_instance::{ChatInstance, ChatInstanceSpec, ChatInstanceStatus};
-pub use common::{Duration, Quantity, SecretKeyRef, SecretSource};
+pub use common::{ConfigMapKeyRef, Duration, Quantity, SecretKeyRef, SecretSource};
 pub use webhook_subscription::{WebhookSubscription, WebhookSubscriptionSpec, WebhookSubscriptionStatus};
 
 /// API group of every kind.

@@ -47,6 +47,14 @@ pub(super) fn secret_key() -> Rule {
     )
 }
 
+/// What a key of a ConfigMap may be made of.
+pub(super) fn config_map_key() -> Rule {
+    rule(
+        "self.matches('^[-._a-zA-Z0-9]+$')",
+        "a key of a ConfigMap consists of letters, digits, '-', '_' and '.'",
+    )
+}
+
 /// An absolute http or https URL without credentials in it.
 pub(super) fn http_url() -> Rule {
     rule(
@@ -62,14 +70,22 @@ pub(super) fn no_space() -> Rule {
 
 /// Event patterns, 1–64 of at most 128 characters.
 pub(super) fn event_patterns(_: &mut SchemaGenerator) -> Schema {
-    let item = text_item(
+    list(event_pattern(), 1, 64)
+}
+
+/// Event patterns that may be subscribed to, at most 64.
+pub(super) fn allowed_patterns(_: &mut SchemaGenerator) -> Schema {
+    list(event_pattern(), 0, 64)
+}
+
+fn event_pattern() -> Schema {
+    text_item(
         128,
         rule(
             r"self == '*' || self.matches('^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*(\\.\\*)?$')",
             "write an event name such as auth.login, a prefix such as auth.*, or * alone: * stands only alone or as the last part",
         ),
-    );
-    list(item, 1, 64)
+    )
 }
 
 /// Names that may resolve to private addresses, at most 64.
@@ -101,6 +117,42 @@ pub(super) fn retry_schedule(generator: &mut SchemaGenerator) -> Schema {
     let mut item = generator.subschema_for::<Duration>();
     add(&mut item, duration_between("10ms", "168h"));
     list(item, 0, 32)
+}
+
+/// Labels that something must have, 1–16.
+pub(super) fn labels_to_match(_: &mut SchemaGenerator) -> Schema {
+    let mut map = map(json_schema!({ "type": "string", "maxLength": 63 }), 16);
+    map.insert("minProperties".into(), 1.into());
+    map
+}
+
+/// Labels, at most 32.
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    map(json_schema!({ "type": "string", "maxLength": 63 }), 32)
+}
+
+/// Annotations, at most 32 of at most 16 KiB.
+pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    map(json_schema!({ "type": "string", "maxLength": 16384 }), 32)
+}
+
+/// Quantities by resource name, at most 16.
+pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
+    let mut amount = json_schema!({
+        "pattern": "^[0-9]{1,15}(\\.[0-9]{1,9})?(m|Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$",
+        "x-kubernetes-int-or-string": true,
+    });
+    add(&mut amount, rule("isQuantity(string(self))", "write an amount such as 100m, 2 or 64Mi"));
+    map(amount, 16)
+}
+
+/// An object whose fields are somebody else's; it is held to their type when it is used.
+pub(super) fn free_form(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "maxProperties": 8 })
+}
+
+fn map(values: Schema, max: u32) -> Schema {
+    json_schema!({ "type": "object", "additionalProperties": values, "maxProperties": max })
 }
 
 fn text_item(max: u32, rule: Rule) -> Schema {

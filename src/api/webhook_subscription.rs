@@ -57,7 +57,7 @@ pub use target::{BasicAuth, Header, HttpMethod, HttpTarget, Target, TargetAuth};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookSubscriptionSpec {
-    /// The ChatInstance whose events these are, in the same namespace.
+    /// The ChatInstance whose events these are.
     pub instance_ref: InstanceRef,
     /// Which events: exact names (user.role_updated), prefixes of any depth (auth.*), or * for all. 1 to 64.
     #[schemars(schema_with = "rules::event_patterns")]
@@ -94,13 +94,17 @@ pub struct WebhookSubscriptionSpec {
     pub suspend: bool,
 }
 
-/// A ChatInstance in the same namespace.
+/// A ChatInstance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceRef {
     /// Name of the ChatInstance.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+    /// Its namespace, where that is not the namespace of this object and its spec.attach allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
 }
 
 /// What must hold of an event beside its name.

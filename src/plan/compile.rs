@@ -6,10 +6,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::model::{InstancePlan, PLAN_VERSION, Plan, SubscriptionPlan};
 use super::names::nearest;
+use super::platform::{PlatformPlan, Wish, union, wish};
 use super::subscription::Instance;
 use super::verdict::Judgement;
-use super::{Inputs, Key, Outcome, Rejected, Verdict, WantedSecret, instance, subscription};
-use crate::api::chat_instance::Platform;
+use super::{Inputs, Key, Outcome, Rejected, Verdict, WantedSecret, attach, instance, subscription};
+use crate::api::WebhookSubscription;
+use crate::api::chat_instance::{AttachRule, Platform};
 use crate::api::conditions::reason;
 
 const CHAT_INSTANCE: &str = "ChatInstance";
@@ -33,10 +35,12 @@ pub fn compile(inputs: &Inputs) -> Outcome {
     };
     compiler.compile_instances();
     compiler.compile_subscriptions();
+    let platforms = compiler.instances.values().filter_map(KnownInstance::platform_plan).collect();
     let instances = compiler.instances.into_values().map(|known| known.plan).collect();
     Outcome {
         plan: Plan { version: PLAN_VERSION, complete: compiler.complete, instances },
         verdicts: compiler.verdicts,
+        platforms,
         wanted_secrets: compiler.wanted,
     }
 }
@@ -45,15 +49,24 @@ struct Compiler<'a> {
     inputs: &'a Inputs,
     /// See [`Plan::complete`].
     complete: bool,
-    instances: BTreeMap<Key, KnownInstance>,
+    instances: BTreeMap<Key, KnownInstance<'a>>,
     wanted: Vec<WantedSecret>,
     verdicts: Vec<Verdict>,
 }
 
-struct KnownInstance {
+struct KnownInstance<'a> {
     plan: InstancePlan,
     /// `None` if admission refused the instance.
     platform: Option<Platform>,
+    attach: &'a [AttachRule],
+    wish: Option<Wish>,
+}
+
+impl KnownInstance<'_> {
+    fn platform_plan(&self) -> Option<PlatformPlan> {
+        let subscribed = self.plan.subscriptions.iter().flat_map(|one| &one.rules.events);
+        self.wish.clone().map(|wish| wish.with_patterns(union(subscribed.map(String::as_str))))
+    }
 }
 
 /// An object of one kind, whether or not it passed admission.
@@ -67,20 +80,27 @@ impl Compiler<'_> {
         let inputs = self.inputs;
         let objects = sorted(&inputs.instances, |one| &one.metadata, &inputs.rejected, CHAT_INSTANCE);
         for (key, object) in objects {
-            let (plan, found, platform) = match object {
+            let (known, found) = match object {
                 Object::Admitted(one) => {
                     let generation = generation(&one.metadata);
-                    let (plan, found) =
-                        instance::compile(one, &key, generation, &inputs.secrets, &mut self.wanted);
-                    (plan, found, Some(one.spec.platform))
+                    let mut found = Judgement::default();
+                    let secrets = &inputs.secrets;
+                    let mut plan =
+                        instance::compile(one, &key, generation, secrets, &mut self.wanted, &mut found);
+                    let wish = wish(&one.spec, &key, &plan, inputs, &mut found);
+                    plan.paused = found.paused();
+                    let platform = Some(one.spec.platform);
+                    let wish = wish.filter(|_| plan.paused.is_none());
+                    (KnownInstance { plan, platform, attach: &one.spec.attach, wish }, found)
                 }
                 Object::Rejected(one) => {
                     let found = refused(one);
-                    (instance::rejected(&key, one.generation, found.paused()), found, None)
+                    let plan = instance::rejected(&key, one.generation, found.paused());
+                    (KnownInstance { plan, platform: None, attach: &[], wish: None }, found)
                 }
             };
-            self.verdicts.push(found.verdict(CHAT_INSTANCE, &key, plan.generation));
-            self.instances.insert(key, KnownInstance { plan, platform });
+            self.verdicts.push(found.verdict(CHAT_INSTANCE, &key, known.plan.generation));
+            self.instances.insert(key, known);
         }
     }
 
@@ -92,12 +112,29 @@ impl Compiler<'_> {
             match object {
                 Object::Admitted(one) => {
                     let mut found = Judgement::default();
-                    let instance_key = (key.0.clone(), one.spec.instance_ref.name.clone());
+                    let instance_key = instance_key(one, &key);
                     let known = self.instances.get(&instance_key);
-                    if known.is_none() {
-                        let sentence = self.no_such_instance(&instance_key);
-                        found.unresolved(reason::INSTANCE_NOT_FOUND, sentence);
-                    }
+                    let permitted = match known {
+                        None => {
+                            let sentence = self.no_such_instance(&instance_key, &key.0);
+                            found.unresolved(reason::INSTANCE_NOT_FOUND, sentence);
+                            true
+                        }
+                        // Nobody may be shut out by rules that cannot be read.
+                        Some(known) if known.platform.is_none() => instance_key.0 == key.0,
+                        Some(known) => {
+                            let labels = inputs.namespaces.get(&key.0);
+                            let events = &one.spec.events;
+                            attach::webhook_subscription(
+                                &instance_key,
+                                known.attach,
+                                &key.0,
+                                labels,
+                                events,
+                                &mut found,
+                            )
+                        }
+                    };
                     let instance = Instance {
                         platform: known.and_then(|known| known.platform),
                         egress: known
@@ -114,7 +151,11 @@ impl Compiler<'_> {
                         &mut self.wanted,
                         &mut found,
                     );
-                    self.attach(&instance_key, plan);
+                    // Shut out from the instance's own namespace, it is paused like anything that is not right; from
+                    // another one it may not take up room there.
+                    if permitted || instance_key.0 == key.0 {
+                        self.attach(&instance_key, plan);
+                    }
                     self.verdicts.push(found.verdict(WEBHOOK_SUBSCRIPTION, &key, generation));
                 }
                 Object::Rejected(one) => {
@@ -122,7 +163,7 @@ impl Compiler<'_> {
                     // A reference that cannot be read leads nowhere, like one that is misspelt.
                     let instance = one.instance.clone().unwrap_or_default();
                     let plan = subscription::rejected(&key, one.generation, found.paused());
-                    self.attach(&(key.0.clone(), instance), plan);
+                    self.attach(&instance, plan);
                     self.verdicts.push(found.verdict(WEBHOOK_SUBSCRIPTION, &key, one.generation));
                 }
             }
@@ -138,20 +179,31 @@ impl Compiler<'_> {
         }
     }
 
-    fn no_such_instance(&self, (namespace, name): &Key) -> String {
-        let here = self.instances.keys().filter(|(other, _)| other == namespace);
-        let elsewhere = || self.instances.keys().find(|(_, other)| other == name);
+    /// `from` is the namespace of whoever looks for it.
+    fn no_such_instance(&self, (namespace, name): &Key, from: &str) -> String {
+        let all = || self.instances.keys().chain(&self.inputs.elsewhere);
+        let here = all().filter(|(other, _)| other == namespace);
         let hint = if let Some(near) = nearest(name, here.map(|(_, name)| name.as_str())) {
             format!("; did you mean {near:?}?")
-        } else if let Some((other, _)) = elsewhere() {
-            format!(
-                "; the one in namespace {other:?} cannot be used from here: move this subscription there."
-            )
+        } else if let Some((other, _)) = all().find(|(other, same)| same == name && other != namespace) {
+            if other == from {
+                "; the one in this namespace is meant when instanceRef.namespace is left out.".into()
+            } else {
+                format!(
+                    "; if you mean the one in namespace {other:?}, write spec.instanceRef.namespace: {other}, and its spec.attach must allow it."
+                )
+            }
         } else {
             "; create it, or name another.".into()
         };
         format!("spec.instanceRef.name: there is no ChatInstance {name:?} in namespace {namespace:?}{hint}")
     }
+}
+
+/// The ChatInstance that a subscription names.
+pub fn instance_key(subscription: &WebhookSubscription, key: &Key) -> Key {
+    let at = &subscription.spec.instance_ref;
+    (at.namespace.clone().unwrap_or_else(|| key.0.clone()), at.name.clone())
 }
 
 /// Objects of one kind by namespace and name.

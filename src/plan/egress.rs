@@ -73,6 +73,19 @@ pub fn judge_url(url: &Url, egress: &EgressPlan) -> Result<(), Vec<Refusal>> {
     if refusals.is_empty() { Ok(()) } else { Err(refusals) }
 }
 
+/// What a ChatInstance allows towards its own platform: that host, be it private or plain http, beside the rest. What is
+/// always refused, or denied, stays so.
+pub fn for_platform(egress: &EgressPlan, url: &Url) -> EgressPlan {
+    let mut own = EgressPlan { plain_http: true, ..egress.clone() };
+    match url.host() {
+        Some(Host::Ipv4(address)) => own.allowed_cidrs.push(IpNet::from(IpAddr::V4(address))),
+        Some(Host::Ipv6(address)) => own.allowed_cidrs.push(IpNet::from(IpAddr::V6(address))),
+        Some(Host::Domain(name)) => own.allowed_hosts.push(name.to_ascii_lowercase()),
+        None => {}
+    }
+    own
+}
+
 /// Several refusals of one URL as one text, with one block of lines to add.
 pub fn explain(refusals: &[Refusal]) -> String {
     let sentences: Vec<String> = refusals.iter().map(|refusal| refusal.cause.to_string()).collect();

@@ -12,25 +12,25 @@ use crate::api::chat_instance::{ChatInstanceSpec, Dispatcher, Egress, PlainHttp,
 use crate::api::conditions::reason;
 use crate::api::{ChatInstance, SecretKeyRef};
 
-/// Compiles an instance that passed admission. Its subscriptions are added later.
+/// Compiles an instance that passed admission; problems are added to `found`. Its subscriptions are added later, and
+/// `paused` by whoever has found all there is.
 pub(super) fn compile(
     instance: &ChatInstance,
     key: &Key,
     generation: i64,
     secrets: &BTreeMap<Key, SecretInput>,
     wanted: &mut Vec<WantedSecret>,
-) -> (InstancePlan, Judgement) {
-    let mut found = Judgement::default();
+    found: &mut Judgement,
+) -> InstancePlan {
     let secrets = Secrets { all: secrets, namespace: &key.0 };
-    let intake = intake(&instance.spec, &key.1, secrets, &mut found, wanted);
-    let egress = egress(&instance.spec.dispatcher.egress, &mut found);
-    let plan = InstancePlan {
+    let intake = intake(&instance.spec, &key.1, secrets, found, wanted);
+    let egress = egress(&instance.spec.dispatcher.egress, found);
+    InstancePlan {
         suspended: instance.spec.suspend,
         intake,
         egress,
-        ..blank(key, generation, found.paused(), &instance.spec.dispatcher)
-    };
-    (plan, found)
+        ..blank(key, generation, None, &instance.spec.dispatcher)
+    }
 }
 
 /// The entry of an instance that admission refused: nobody may post, nothing is delivered.

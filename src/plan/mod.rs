@@ -9,6 +9,8 @@ use serde::Serialize;
 use crate::api::{ChatInstance, WebhookSubscription};
 
 pub mod address;
+mod attach;
+pub mod children;
 mod compile;
 pub mod egress;
 mod instance;
@@ -22,8 +24,9 @@ mod target;
 mod verdict;
 mod warnings;
 
-pub use compile::compile;
+pub use compile::{compile, instance_key};
 pub use model::Plan;
+use platform::{IntakeAddresses, PlatformPlan};
 
 /// Namespace and name.
 pub type Key = (String, String);
@@ -39,6 +42,14 @@ pub struct Inputs {
     pub rejected: Vec<Rejected>,
     /// Every Secret that is known.
     pub secrets: BTreeMap<Key, SecretInput>,
+    /// Every ConfigMap that is known.
+    pub config_maps: BTreeMap<Key, BTreeMap<String, Vec<u8>>>,
+    /// Labels of namespaces.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// ChatInstances that are there but not among these inputs: only for "did you mean".
+    pub elsewhere: Vec<Key>,
+    /// Where intakes are found.
+    pub intake: IntakeAddresses,
     /// Whether something was found that may be one of ours but could not be read or named: see [`Plan::complete`].
     pub unreadable: bool,
 }
@@ -52,8 +63,8 @@ pub struct Rejected {
     pub key: Key,
     /// `metadata.generation`.
     pub generation: i64,
-    /// `spec.instanceRef.name`, if it could be read.
-    pub instance: Option<String>,
+    /// The ChatInstance it names, if that could be read.
+    pub instance: Option<Key>,
     /// One sentence per problem.
     pub problems: Vec<String>,
 }
@@ -122,6 +133,8 @@ pub struct Outcome {
     pub plan: Plan,
     /// One per object, in the order instances, subscriptions, each by namespace and name.
     pub verdicts: Vec<Verdict>,
+    /// What is wanted of the chat platforms.
+    pub platforms: Vec<PlatformPlan>,
     /// Secrets to make.
     pub wanted_secrets: Vec<WantedSecret>,
 }

@@ -4,6 +4,15 @@ use serde::Serialize;
 
 use super::model::{EgressPlan, Sensitive, SensitiveText};
 
+mod address;
+mod compile;
+mod patterns;
+
+pub use address::IntakeAddresses;
+pub(super) use address::intake_url;
+pub(super) use compile::{Wish, wish};
+pub use patterns::union;
+
 /// One chat platform, as one ChatInstance wants it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,7 +28,7 @@ pub struct PlatformPlan {
     pub ca_pem: Option<String>,
     /// How to sign in.
     pub credentials: PlatformCredentials,
-    /// Where requests may go, as for deliveries; the host of `url` itself is always among what is allowed.
+    /// Where requests may go: as for deliveries, and to the host of `url` in any case.
     pub egress: EgressPlan,
     /// `spec.suspend`: the platform is probed, and nothing there is changed.
     pub suspended: bool,

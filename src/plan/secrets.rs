@@ -11,8 +11,8 @@ use super::model::Sensitive;
 use super::names::nearest;
 use super::verdict::Judgement;
 use super::{Key, SecretInput, WantedSecret};
-use crate::api::SecretKeyRef;
 use crate::api::conditions::reason;
+use crate::api::{ConfigMapKeyRef, SecretKeyRef};
 
 /// Bytes a Standard Webhooks signing key may have.
 ///
@@ -189,6 +189,63 @@ impl<'a> Secrets<'a> {
             }
             None => "; create it, or name another.".into(),
         }
+    }
+}
+
+/// The ConfigMaps that one object may refer to.
+#[derive(Clone, Copy)]
+pub(super) struct ConfigMaps<'a> {
+    /// Every ConfigMap that is known, of all namespaces.
+    pub(super) all: &'a BTreeMap<Key, BTreeMap<String, Vec<u8>>>,
+    /// The object's namespace.
+    pub(super) namespace: &'a str,
+}
+
+impl ConfigMaps<'_> {
+    /// Certificates of authorities as PEM.
+    pub(super) fn certificates(
+        self,
+        field: &str,
+        at: &ConfigMapKeyRef,
+        found: &mut Judgement,
+    ) -> Option<String> {
+        let Some(values) = self.all.get(&(self.namespace.to_owned(), at.name.clone())) else {
+            let here = self.all.keys().filter(|(namespace, _)| namespace == self.namespace);
+            let hint = nearest(&at.name, here.map(|(_, name)| name.as_str())).map_or_else(
+                || "; create it, or name another.".into(),
+                |near| format!("; did you mean {near:?}?"),
+            );
+            found.unresolved(
+                reason::CONFIG_MAP_NOT_FOUND,
+                format!(
+                    "{field}: there is no ConfigMap {:?} in namespace {:?}{hint}",
+                    at.name, self.namespace
+                ),
+            );
+            return None;
+        };
+        let Some(value) = values.get(&at.key) else {
+            let hint = nearest(&at.key, values.keys().map(String::as_str))
+                .map_or_else(|| ".".into(), |near| format!("; did you mean {near:?}?"));
+            found.unresolved(
+                reason::KEY_NOT_FOUND,
+                format!("{field}: ConfigMap {:?} has no key {:?}{hint}", at.name, at.key),
+            );
+            return None;
+        };
+        let text = std::str::from_utf8(value).ok();
+        let Some(pem) = text.filter(|text| text.contains("-----BEGIN CERTIFICATE-----")) else {
+            found.unresolved(
+                reason::INVALID_CONFIG_MAP_VALUE,
+                format!(
+                    "{field}: ConfigMap {:?}, key {:?}: this is no certificate; put PEM there, which begins with \
+                     -----BEGIN CERTIFICATE-----.",
+                    at.name, at.key
+                ),
+            );
+            return None;
+        };
+        Some(pem.to_owned())
     }
 }
 

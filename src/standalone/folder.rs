@@ -256,7 +256,8 @@ impl Composer<'_> {
                 self.folder.inputs.secrets.insert(key, SecretInput { data, generated: false });
             }
             Kind::ConfigMap => {
-                secret::config_map(&manifest.object)?;
+                let data = secret::config_map(&manifest.object)?;
+                self.folder.inputs.config_maps.insert(key, data);
             }
         }
         Ok(())
@@ -281,12 +282,15 @@ impl Composer<'_> {
                 Ok(object)
             }
             Err(problems) => {
-                let instance = object.pointer("/spec/instanceRef/name").and_then(Value::as_str);
+                let at = |field: &str| object.pointer(field).and_then(Value::as_str).map(str::to_owned);
+                let instance = at("/spec/instanceRef/name").map(|name| {
+                    (at("/spec/instanceRef/namespace").unwrap_or_else(|| namespace.clone()), name)
+                });
                 self.folder.inputs.rejected.push(Rejected {
                     kind: kind.name().to_owned(),
                     key: (namespace, name),
                     generation,
-                    instance: instance.map(str::to_owned),
+                    instance,
                     problems: problems.iter().map(sentence).collect(),
                 });
                 Err(problems)

@@ -132,7 +132,7 @@ fn every_usual_mistake_is_one_sentence() {
         (
             "instanceRef",
             Value::Null,
-            "spec.instanceRef: is missing; write it: The ChatInstance whose events these are, in the same namespace",
+            "spec.instanceRef: is missing; write it: The ChatInstance whose events these are",
         ),
         ("events", json!([]), "spec.events: is empty; write at least 1 entry"),
         (

@@ -57,7 +57,7 @@ fn what_cannot_be_placed_leaves_the_plan_incomplete() {
         kind: "WebhookSubscription".into(),
         key: ("default".into(), "alerts".into()),
         generation: 1,
-        instance: instance.map(str::to_owned),
+        instance: instance.map(|name| ("default".to_owned(), name.to_owned())),
         problems: vec!["spec.events: is missing".into()],
     };
     let instance = Rejected {
@@ -119,11 +119,18 @@ pub(crate) fn inputs(documents: &[Value]) -> Inputs {
             "Secret" => {
                 inputs.secrets.insert(key(), secret(document));
             }
+            "ConfigMap" => {
+                inputs.config_maps.insert(key(), secret(document).data);
+            }
+            "Namespace" => {
+                let labels = serde_json::from_value(document["metadata"]["labels"].clone()).unwrap();
+                inputs.namespaces.insert(document["metadata"]["name"].as_str().unwrap().to_owned(), labels);
+            }
             "Rejected" => inputs.rejected.push(Rejected {
                 kind: document["of"].as_str().unwrap().into(),
                 key: key(),
                 generation: document["metadata"]["generation"].as_i64().unwrap_or(1),
-                instance: document["instance"].as_str().map(str::to_owned),
+                instance: document["instance"].as_str().map(|name| (key().0, name.to_owned())),
                 problems: serde_json::from_value(document["problems"].clone()).unwrap(),
             }),
             other => panic!("a document of kind {other}"),

@@ -35,6 +35,11 @@ impl Duration {
         Self(hours * 3_600_000)
     }
 
+    /// So many minutes.
+    pub const fn from_minutes(minutes: u64) -> Self {
+        Self(minutes * 60_000)
+    }
+
     /// In milliseconds.
     pub const fn as_millis(self) -> u64 {
         self.0

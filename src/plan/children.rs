@@ -1,0 +1,36 @@
+//! Names of what is made for a ChatInstance.
+
+use sha2::{Digest as _, Sha256};
+
+/// Longest name of a StatefulSet: its pods carry it, with a hash, in a label of 63 characters.
+const MAX_WORKLOAD: usize = 52;
+
+/// Name of the dispatcher's StatefulSet, Service, ServiceAccount and Role.
+pub fn dispatcher_name(instance: &str) -> String {
+    child(instance, "-dispatcher", MAX_WORKLOAD)
+}
+
+/// The name with a suffix, shortened where it would be too long; a hash keeps shortened ones apart.
+pub fn child(name: &str, suffix: &str, max: usize) -> String {
+    let whole = format!("{name}{suffix}");
+    if whole.len() <= max {
+        return whole;
+    }
+    let hash: String = Sha256::digest(name).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let room = max.saturating_sub(suffix.len() + hash.len() + 1);
+    let short: String = name.chars().take(room).collect();
+    format!("{}-{hash}{suffix}", short.trim_end_matches(['-', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_stay_apart_and_within_bounds() {
+        assert_eq!(dispatcher_name("team-chat"), "team-chat-dispatcher");
+        let (a, b) = (dispatcher_name(&"a".repeat(60)), dispatcher_name(&format!("{}b", "a".repeat(59))));
+        assert!(a.len() <= 52 && b.len() <= 52 && a != b, "{a} {b}");
+        assert!(a.ends_with("-dispatcher"));
+    }
+}
