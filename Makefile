@@ -32,6 +32,15 @@ demo: ## see events delivered, retried and verified, with nothing else installed
 	@$(PREPARE) rust
 	$(CARGO) run --locked --quiet -- demo $(ARGS)
 
+.PHONY: cluster
+cluster: ## start a local control plane with chathooks on it, and say what to try
+	@$(PREPARE) rust
+	@tests/cluster/up.sh
+
+.PHONY: cluster-down
+cluster-down: ## end what `make cluster` started
+	@tests/cluster/down.sh
+
 .PHONY: test
 test: ## run every test
 	@$(PREPARE) rust
