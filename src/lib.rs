@@ -7,6 +7,7 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod dispatcher;
+pub mod egress;
 pub mod event;
 pub mod log;
 pub mod metrics;

@@ -70,11 +70,48 @@ pub mod reason {
     pub const PENDING: &str = "Pending";
     /// Programmed is false: the object is paused because of another condition.
     pub const PAUSED: &str = "Paused";
+    /// Programmed is false: the volume cannot become what the spec asks for.
+    pub const VOLUME_CANNOT_CHANGE: &str = "VolumeCannotChange";
+    /// Programmed is false: an object of a name that chathooks needs is somebody else's.
+    pub const NOT_OWNED: &str = "NotOwned";
+    /// Programmed is false: the Kubernetes API refuses what has to be made.
+    pub const APPLY_FAILED: &str = "ApplyFailed";
     /// Ready is true.
     pub const READY: &str = "Ready";
 
     /// Reachable is unknown: nothing here needs to speak to the platform.
     pub const NOT_PROBED: &str = "NotProbed";
+    /// Reachable is true: the platform answers and lets chathooks do its work.
+    pub const REACHABLE: &str = "Reachable";
+    /// Reachable is false: what answers at `spec.url` is not Open WebUI.
+    pub const NOT_OPEN_WEB_UI: &str = "NotOpenWebUI";
+    /// Reachable is false: the platform's version is older than what chathooks works with.
+    pub const VERSION_UNSUPPORTED: &str = "VersionUnsupported";
+    /// Reachable is false: the platform, or a proxy before it, answers with an error.
+    pub const PLATFORM_ERROR: &str = "PlatformError";
+    /// Reachable is false: the platform does not know the API key, or refuses the e-mail address and password.
+    pub const UNAUTHORIZED: &str = "Unauthorized";
+    /// Reachable is false: the credentials are those of a user who is not an administrator.
+    pub const NOT_ADMIN: &str = "NotAdmin";
+    /// Reachable is false: API keys are switched off in the platform.
+    pub const API_KEYS_OFF: &str = "ApiKeysOff";
+    /// Reachable is false: the platform does not let API keys use the paths that chathooks needs.
+    pub const API_KEY_RESTRICTED: &str = "ApiKeyRestricted";
+    /// Reachable is false: signing in with a password is switched off in the platform.
+    pub const PASSWORD_OFF: &str = "PasswordOff";
+    /// Reachable is false: the platform wants a second factor of this user.
+    pub const SECOND_FACTOR: &str = "SecondFactor";
+    /// Reachable is false: the platform has had too many sign-ins and takes none for a while.
+    pub const SIGN_IN_LIMITED: &str = "SignInLimited";
+    /// Reachable is false: functions are switched off in the platform.
+    pub const FUNCTIONS_OFF: &str = "FunctionsOff";
+
+    /// IntakeReady is false: a function with the relay's id is in the platform, and this ChatInstance did not make it.
+    pub const RELAY_NOT_OWNED: &str = "RelayNotOwned";
+    /// IntakeReady is false: the relay was changed in the platform, and `spec.driftPolicy` leaves it so.
+    pub const RELAY_DRIFTED: &str = "RelayDrifted";
+    /// IntakeReady is false: the platform did not take the relay.
+    pub const RELAY_REFUSED: &str = "RelayRefused";
 
     /// IntakeReady is true: events are taken.
     pub const LISTENING: &str = "Listening";

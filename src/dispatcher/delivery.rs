@@ -11,9 +11,9 @@ use http::StatusCode;
 use http::header::RETRY_AFTER;
 use tokio::time::Instant;
 
-use super::egress::{EgressClient, refusal};
 use super::retry::{self, Meaning};
 use super::targets::http::HttpTarget;
+use crate::egress::{EgressClient, refusal};
 use crate::event::Event;
 
 /// Bytes of a response body that are read and kept.

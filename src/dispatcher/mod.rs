@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 pub mod admin;
 pub mod delivery;
-pub mod egress;
 pub mod engine;
 pub mod http_server;
 pub mod intake;

@@ -3,6 +3,10 @@
 //! Must not know Kubernetes: what is wanted comes in as a [`PlatformPlan`](crate::plan::platform::PlatformPlan), and
 //! whether a write is allowed now is asked of a [`WriteGate`].
 
+pub mod open_webui;
+pub mod patrol;
+
+pub use open_webui::{Keeper, PlatformReport, RelayState};
 use tokio::time::Instant;
 
 /// Whether this process may change the outside world now.

@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use cluster::{ControlPlane, Installation, Kubelet, Operator, Rights, binaries, collector};
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,7 +53,7 @@ async fn main() {
     }
     let _kubelet = Kubelet::start(&plane, None).await;
     let collecting = tokio::spawn(collect(client));
-    let installation = Installation::new_in(&plane, NAMESPACE, rights(), &[]).await;
+    let installation = Installation::new_in(&plane, NAMESPACE, Rights::of_the_chart(), &[]).await;
     let mut operator = installation.start("operator-0").await;
     tell(&plane, &folder);
     let ended = until_told_to_end(&mut operator).await;
@@ -96,17 +95,6 @@ async fn collect(client: Client) {
             }
         }
     }
-}
-
-fn rights() -> Rights {
-    let all = |of: &str| vec![of.to_owned()];
-    let everything = PolicyRule {
-        api_groups: Some(all("*")),
-        resources: Some(all("*")),
-        verbs: all("*"),
-        ..PolicyRule::default()
-    };
-    Rights { unscoped: vec![everything], watched: Vec::new(), own: Vec::new() }
 }
 
 fn tell(plane: &ControlPlane, folder: &Path) {

@@ -14,7 +14,9 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("plan", &["api", "event"], &["tokio", "reqwest", "axum", "hyper", "rand"]),
     ("log", &[], &["reqwest", "axum", "hyper", "kube", "k8s_openapi"]),
     ("status", &["api", "plan"], &["tokio", "reqwest", "axum", "hyper", "kube", "rand"]),
-    ("dispatcher", &["event", "plan", "log", "metrics", "status"], &["kube", "k8s_openapi"]),
+    ("egress", &["plan"], &["axum", "hyper", "kube", "k8s_openapi"]),
+    ("platform", &["api", "plan", "event", "egress"], &["kube", "k8s_openapi", "axum", "hyper"]),
+    ("dispatcher", &["event", "plan", "log", "metrics", "status", "egress"], &["kube", "k8s_openapi"]),
     ("metrics", &["dispatcher", "log"], &["kube", "k8s_openapi", "reqwest"]),
     (
         "standalone",

@@ -257,7 +257,7 @@ fn refused_by_the_schema() -> Vec<(Value, &'static str, &'static str)> {
         (
             subscription(&json!({"instanceRef": null})),
             "spec.instanceRef: Required value",
-            "spec.instanceRef: is missing; write it: The ChatInstance whose events these are, in the same namespace",
+            "spec.instanceRef: is missing; write it: The ChatInstance whose events these are",
         ),
         (
             subscription(&json!({"events": []})),

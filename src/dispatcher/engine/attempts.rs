@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::{READ_AGAIN, Slots, Storage, now_ms};
 use crate::dispatcher::delivery::{self, Failure, Outcome};
-use crate::dispatcher::egress::EgressClient;
 use crate::dispatcher::targets::http::HttpTarget;
+use crate::egress::EgressClient;
 use crate::event::{Event, digest::digest};
 use crate::log::{Appended, BatchMode, Entry, EventLog, LogError, NewRecord, Seq};
 use crate::metrics::ClientRecorder;

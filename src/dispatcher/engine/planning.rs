@@ -10,9 +10,9 @@ use super::commit::Committer;
 use super::journal::{self, Stored};
 use super::subscription::Subscription;
 use super::{Clock, Completeness, Engine, EngineError, Gauges, Process, Served, Storage};
-use crate::dispatcher::egress::{ClientError, EgressClient};
 use crate::dispatcher::matcher::Matcher;
 use crate::dispatcher::targets::http::HttpTarget;
+use crate::egress::{ClientError, EgressClient};
 use crate::log::{Delta, Held, Seq, StateError};
 use crate::plan::model::{InstancePlan, MatchPlan, SubscriptionPlan, TargetPlan};
 

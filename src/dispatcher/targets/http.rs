@@ -5,8 +5,8 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder};
 use url::Url;
 
-use crate::dispatcher::egress::EgressClient;
 use crate::dispatcher::signing;
+use crate::egress::EgressClient;
 use crate::event::Event;
 use crate::plan::model::{HttpTargetPlan, Sensitive};
 

@@ -227,7 +227,8 @@ where
     match api.create(&PostParams::default(), object).await {
         Ok(_) => {}
         Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-        Err(error) => panic!("{} is refused: {error}", object.name_any()),
+        Err(kube::Error::Api(status)) => panic!("{} is refused: {}", object.name_any(), status.message),
+        Err(error) => panic!("{}: {error}", object.name_any()),
     }
 }
 

@@ -4,7 +4,7 @@
 //! let plane = ControlPlane::shared().await;
 //! let namespace = plane.namespace().await;
 //! let kubelet = Kubelet::start(plane, Some(&namespace)).await;
-//! let installation = Installation::new(plane, rights(), &[&namespace]).await;
+//! let installation = Installation::new(plane, Rights::of_the_chart(), &[&namespace]).await;
 //! let operator = installation.start("first").await;
 //! ```
 //!

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use chathooks::controller::rbac;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::TypeMeta;
@@ -23,7 +24,7 @@ pub const IMAGE: &str = "chathooks:test";
 /// How long a leader may take to end its work and let go.
 const STOP: Duration = Duration::from_secs(30);
 
-/// The rights that the chart grants, from the list that the chart is made of.
+/// What an operator may do.
 #[derive(Clone, Debug)]
 pub struct Rights {
     /// In the whole cluster.
@@ -32,6 +33,17 @@ pub struct Rights {
     pub watched: Vec<PolicyRule>,
     /// In the operator's own namespace.
     pub own: Vec<PolicyRule>,
+}
+
+impl Rights {
+    /// What the chart grants.
+    pub fn of_the_chart() -> Self {
+        Self {
+            unscoped: rbac::unscoped_rules(),
+            watched: rbac::watched_rules(),
+            own: rbac::namespace_rules(),
+        }
+    }
 }
 
 /// What the chart installs: a namespace with the operator's ServiceAccount, and its rights.

@@ -42,7 +42,19 @@ pub struct ClientError(#[from] reqwest::Error);
 impl EgressClient {
     /// Builds a client for these rules.
     pub fn new(rules: Arc<EgressPlan>) -> Result<Self, ClientError> {
-        let client = reqwest::Client::builder()
+        Self::trusting(rules, &[])
+    }
+
+    /// The same, which trusts these authorities beside the system's.
+    pub fn trusting(
+        rules: Arc<EgressPlan>,
+        authorities: &[reqwest::Certificate],
+    ) -> Result<Self, ClientError> {
+        let mut builder = reqwest::Client::builder();
+        if !authorities.is_empty() {
+            builder = builder.tls_certs_merge(authorities.iter().cloned());
+        }
+        let client = builder
             .user_agent(concat!("chathooks/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
