@@ -381,9 +381,9 @@ async fn the_golden_manifests_are_judged_alike() {
         let check = checked(&here);
         assert_eq!(server.is_ok(), check.is_empty(), "{}: {server:?}\nbut {check:?}", file.display());
         if server.is_ok() {
-            good += 1
+            good += 1;
         } else {
-            bad += 1
+            bad += 1;
         }
         kinds.insert(kind.to_owned());
     }

@@ -22,7 +22,7 @@ use super::{Audit, audit, binaries, identity, ports, wait_for};
 const ADMIN_TOKEN: &str = "admin";
 
 /// Start and restart of a server, on a machine that builds something else at the same time.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// Stopped API servers get this long for their open requests.
 const STOP: Duration = Duration::from_secs(3);

@@ -101,6 +101,7 @@ for pid in $pids; do kill -KILL "$pid"; done
 [ $# = 0 ] || { sleep 0.2; rm -rf -- "$@"; }
 "#;
 
+#[allow(clippy::zombie_processes, reason = "it ends after this process")]
 fn tell_reaper(word: &str, value: &str) {
     static INPUT: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
         let mut reaper = Command::new("sh")

@@ -131,10 +131,12 @@ impl Pod {
         let wanted = set["spec"]["replicas"] != 0 && set["metadata"].get("deletionTimestamp").is_none();
         let object = state.pod(&self.namespace, &self.name());
         let deleted = object.as_ref().is_some_and(|object| object.metadata.deletion_timestamp.is_some());
+        // Left behind by a kubelet before this one.
+        let stranger = self.uid.is_none() && object.is_some();
         let mine = object.is_some_and(|object| object.metadata.uid == self.uid);
         self.seen |= mine;
         let lost = self.uid.is_some() && self.seen && !mine;
-        if deleted || lost || (self.uid.is_some() && (!wanted || *template != self.template)) {
+        if deleted || stranger || lost || (self.uid.is_some() && (!wanted || *template != self.template)) {
             self.end(state).await;
             return;
         }
