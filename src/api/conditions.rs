@@ -117,6 +117,10 @@ pub mod reason {
     pub const LISTENING: &str = "Listening";
     /// IntakeReady is false: the log has no room for new events.
     pub const LOG_FULL: &str = "LogFull";
+    /// IntakeReady is false: the platform cannot be asked about the relay.
+    pub const PLATFORM_UNREACHABLE: &str = "PlatformUnreachable";
+    /// IntakeReady is false: the relay is installed, and the dispatcher has not heard from it.
+    pub const RELAY_SILENT: &str = "RelaySilent";
     /// DispatcherAvailable is true.
     pub const AVAILABLE: &str = "Available";
     /// DispatcherAvailable is false.

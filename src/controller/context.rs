@@ -70,6 +70,8 @@ impl Context {
 /// Where reconciles leave what they want of platforms, and find what came of it.
 pub struct PlatformDesk {
     plans: Mutex<BTreeMap<Key, PlatformPlan>>,
+    /// Of instances that are being deleted.
+    leaving: Mutex<BTreeMap<Key, PlatformPlan>>,
     published: watch::Sender<Vec<PlatformPlan>>,
     reports: watch::Receiver<BTreeMap<Key, PlatformReport>>,
 }
@@ -80,7 +82,7 @@ impl PlatformDesk {
         published: watch::Sender<Vec<PlatformPlan>>,
         reports: watch::Receiver<BTreeMap<Key, PlatformReport>>,
     ) -> Self {
-        Self { plans: Mutex::default(), published, reports }
+        Self { plans: Mutex::default(), leaving: Mutex::default(), published, reports }
     }
 
     /// Sets what is wanted of one platform, or that nothing is any more.
@@ -88,22 +90,44 @@ impl PlatformDesk {
         let mut plans = self.lock();
         let changed = match plan {
             Some(plan) if plans.get(key) == Some(&plan) => false,
-            Some(plan) => plans.insert(key.clone(), plan).is_none_or(|_| true),
+            Some(plan) => {
+                plans.insert(key.clone(), plan);
+                true
+            }
             None => plans.remove(key).is_some(),
         };
+        self.leaving().remove(key);
         if changed {
             self.published.send_replace(plans.values().cloned().collect());
         }
     }
 
+    /// Keeps a plan for another try without publishing it.
+    pub fn remember(&self, key: &Key, plan: PlatformPlan) {
+        self.leaving().insert(key.clone(), plan);
+    }
+
     /// What was wanted last.
     pub fn wanted(&self, key: &Key) -> Option<PlatformPlan> {
-        self.lock().get(key).cloned()
+        self.lock().get(key).cloned().or_else(|| self.leaving().get(key).cloned())
+    }
+
+    /// Withdraws everything: another replica leads.
+    pub fn clear(&self) {
+        let mut plans = self.lock();
+        if !plans.is_empty() {
+            plans.clear();
+            self.published.send_replace(Vec::new());
+        }
     }
 
     /// What was found out last.
     pub fn report(&self, key: &Key) -> Option<PlatformReport> {
         self.reports.borrow().get(key).cloned()
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, BTreeMap<Key, PlatformPlan>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, PlatformPlan>> {

@@ -7,7 +7,7 @@ use std::hash::Hash;
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, PersistentVolumeClaim, Secret, Service, ServiceAccount,
@@ -16,10 +16,10 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt as _;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -128,7 +128,12 @@ pub fn stores() -> (Stores, Writers) {
 }
 
 /// Starts every watch; a task of the set must never end.
-pub fn watch_all(ctx: &Arc<Context>, writers: Writers, namespace: Option<&str>, tasks: &mut JoinSet<&'static str>) {
+pub fn watch_all(
+    ctx: &Arc<Context>,
+    writers: Writers,
+    namespace: Option<&str>,
+    tasks: &mut JoinSet<&'static str>,
+) {
     let client = ctx.client.clone();
     let all = watcher::Config::default();
     let ours = || watcher::Config::default().labels(MANAGED_BY);
@@ -191,13 +196,62 @@ pub fn watch_all(ctx: &Arc<Context>, writers: Writers, namespace: Option<&str>, 
             },
         ));
     }
-    made(ctx, "the watch on StatefulSets", scoped::<StatefulSet>(&client, namespace), ours(), writers.stateful_sets, tasks);
-    made(ctx, "the watch on PersistentVolumeClaims", scoped::<PersistentVolumeClaim>(&client, namespace), ours(), writers.claims, tasks);
-    made(ctx, "the watch on EndpointSlices", scoped::<EndpointSlice>(&client, namespace), ours(), writers.slices, tasks);
-    made(ctx, "the watch on Services", scoped::<Metadata<Service>>(&client, namespace), ours(), writers.services, tasks);
-    made(ctx, "the watch on ServiceAccounts", scoped::<Metadata<ServiceAccount>>(&client, namespace), ours(), writers.accounts, tasks);
-    made(ctx, "the watch on Roles", scoped::<Metadata<Role>>(&client, namespace), ours(), writers.roles, tasks);
-    made(ctx, "the watch on RoleBindings", scoped::<Metadata<RoleBinding>>(&client, namespace), ours(), writers.bindings, tasks);
+    made(
+        ctx,
+        "the watch on StatefulSets",
+        scoped::<StatefulSet>(&client, namespace),
+        ours(),
+        writers.stateful_sets,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on PersistentVolumeClaims",
+        scoped::<PersistentVolumeClaim>(&client, namespace),
+        ours(),
+        writers.claims,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on EndpointSlices",
+        scoped::<EndpointSlice>(&client, namespace),
+        ours(),
+        writers.slices,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on Services",
+        scoped::<Metadata<Service>>(&client, namespace),
+        ours(),
+        writers.services,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on ServiceAccounts",
+        scoped::<Metadata<ServiceAccount>>(&client, namespace),
+        ours(),
+        writers.accounts,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on Roles",
+        scoped::<Metadata<Role>>(&client, namespace),
+        ours(),
+        writers.roles,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on RoleBindings",
+        scoped::<Metadata<RoleBinding>>(&client, namespace),
+        ours(),
+        writers.bindings,
+        tasks,
+    );
 }
 
 /// Waits until every store has been filled once.
@@ -245,7 +299,12 @@ fn values<K>(
     writer: Writer<Metadata<K>>,
     tasks: &mut JoinSet<&'static str>,
 ) where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Send
+        + Sync
+        + 'static,
     Metadata<K>: DeserializeOwned,
 {
     let on = Arc::clone(ctx);
@@ -368,7 +427,8 @@ where
             }
             Event::Init | Event::InitApply(_) => writer.apply_watcher_event(&event),
             Event::InitDone => {
-                before.extend(reader.state().into_iter().map(|object| (ObjectRef::from_obj(&*object), object)));
+                before
+                    .extend(reader.state().into_iter().map(|object| (ObjectRef::from_obj(&*object), object)));
                 writer.apply_watcher_event(&event);
                 for object in reader.state() {
                     let old = before.remove(&ObjectRef::from_obj(&*object));

@@ -1,6 +1,10 @@
 //! Every call to the Kubernetes API: bounded in time, and writes only while this replica leads.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
 
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
@@ -74,6 +78,19 @@ where
 {
     let params = PatchParams::apply(MANAGER).force();
     write(ctx, step, api.patch(name, &params, &Patch::Apply(object))).await
+}
+
+/// Adds values to a Secret that is ours.
+pub async fn merge_data(
+    ctx: &Context,
+    api: &Api<Secret>,
+    secret: &Secret,
+    values: &BTreeMap<String, ByteString>,
+) -> Result<Secret, Error> {
+    let name = secret.metadata.name.clone().unwrap_or_default();
+    let body = serde_json::json!({ "metadata": { "uid": secret.metadata.uid }, "data": values });
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    write(ctx, "make a Secret", api.patch(&name, &params, &Patch::Merge(&body))).await
 }
 
 /// Applies the status of an object.

@@ -24,6 +24,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "chathooks.serviceAccountName" -}}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) -}}
+{{- fail "serviceAccount.create is false: set serviceAccount.name to the ServiceAccount that the operator is to use" -}}
+{{- end -}}
 {{ .Values.serviceAccount.name | default (include "chathooks.fullname" .) }}
 {{- end -}}
 
