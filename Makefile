@@ -58,7 +58,8 @@ lint: ## check format, lints and dependencies
 	@echo '== lint: format'
 	@$(CARGO) fmt --check
 	@echo '== lint: clippy'
-	@$(CARGO) clippy --locked --all-targets --test cluster -- -D warnings
+	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	@$(CARGO) clippy --locked --test cluster -- -D warnings
 	@$(MAKE) --no-print-directory lint-dependencies
 
 .PHONY: lint-dependencies
