@@ -9,6 +9,8 @@ mod architecture;
 mod chart;
 mod check;
 mod cli;
+mod cluster_harness;
+mod crd_admission;
 mod crds;
 mod delivery;
 mod durability;

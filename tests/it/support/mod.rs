@@ -2,6 +2,7 @@
 
 pub mod api_server;
 pub mod chart;
+pub mod cluster;
 pub mod pod;
 pub mod product;
 pub mod receiver;
