@@ -143,14 +143,15 @@ async fn publish_endpoints(state: &State, pod: &mut Pod, service: &Value) {
             "targetRef": {"kind": "Pod", "name": pod.name(), "namespace": pod.namespace, "uid": uid},
         }));
     }
+    // The endpoint controller hands the Service's labels on.
+    let mut labels = service["metadata"]["labels"].clone();
+    labels["kubernetes.io/service-name"] = service_name.into();
+    labels["endpointslice.kubernetes.io/managed-by"] = "endpointslice-controller.k8s.io".into();
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {
             "name": name,
-            "labels": {
-                "kubernetes.io/service-name": service_name,
-                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
-            },
+            "labels": labels,
             "ownerReferences": [{
                 "apiVersion": "v1", "kind": "Service", "name": service_name, "uid": service["metadata"]["uid"],
                 "controller": true,
