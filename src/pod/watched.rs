@@ -121,15 +121,29 @@ impl Away {
     fn tell(&mut self, error: &watcher::Error) {
         let before = self.0.replace(Instant::now());
         if before.is_none_or(|before| before.elapsed() > QUIET) {
-            tracing::warn!(%error, "the plan's Secrets cannot be watched; what is served stays, trying again");
+            let error = why(error);
+            tracing::warn!(error, "the plan's Secrets cannot be watched; what is served stays, trying again");
         }
+    }
+}
+
+/// The error in a few words: those of the API server stay out of it.
+fn why(error: &watcher::Error) -> String {
+    let answered =
+        |status: &kube::core::Status| format!("the API server answers {} {}", status.code, status.reason);
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => answered(status),
+        other => other.to_string(),
     }
 }
 
 /// Doubling pauses, each shortened by up to half so that dispatchers do not come back all at once.
 ///
-/// A watch that goes on where it ended tells of nothing for as long as nothing changes, so that pauses also begin
-/// anew after [`QUIET`] without one.
+/// They begin anew after [`QUIET`] without one, and not with a success: a watcher tells of every attempt as one, and of
+/// nothing at all while a watch goes on quietly.
 #[derive(Debug)]
 struct Pauses {
     next: Duration,
@@ -147,7 +161,7 @@ impl Iterator for Pauses {
 
     fn next(&mut self) -> Option<Duration> {
         if self.last.replace(Instant::now()).is_some_and(|last| last.elapsed() > QUIET) {
-            self.reset();
+            self.next = PAUSE_MIN;
         }
         let pause = self.next;
         self.next = (pause * 2).min(PAUSE_MAX);
@@ -156,9 +170,7 @@ impl Iterator for Pauses {
 }
 
 impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.next = PAUSE_MIN;
-    }
+    fn reset(&mut self) {}
 }
 
 #[cfg(test)]

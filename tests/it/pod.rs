@@ -285,6 +285,7 @@ async fn the_api_server_is_watched_and_its_absence_survived() {
     api.accept();
     pod.observes("the plan after the pause", |one| one["shards"] == revisions(&last)).await;
     assert_eq!(pod.log().matches("trying again").count(), 1, "told once");
+    assert!(!pod.log().contains("watch list error"), "libraries keep quiet: {}", pod.log());
 }
 
 #[tokio::test]
