@@ -19,6 +19,7 @@ mod log_faults;
 mod log_model;
 mod log_sim_disk;
 mod log_state_contract;
+mod open_webui;
 mod plan_golden;
 mod standalone_folder;
 mod standard_webhooks_python;
