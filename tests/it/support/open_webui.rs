@@ -3,18 +3,19 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
-use super::eventually;
-
 /// The first administrator.
 pub const EMAIL: &str = "admin@example.com";
 pub const PASSWORD: &str = "correct horse";
+
+/// It starts in 7 s of processor time, and several may start at once on a busy machine.
+const START: Duration = Duration::from_secs(180);
 
 /// Ends what it started when its standard input is closed, so also when the tests die.
 const GUARD: &str = r#""$@" & p=$!; read -r _; kill -TERM "$p" 2>/dev/null; wait "$p""#;
@@ -92,11 +93,12 @@ impl OpenWebUi {
         // A group of its own, so that all of its processes can be killed.
         command.process_group(0).stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
         self.process = Some(command.spawn().unwrap());
-        eventually("Open WebUI answers", async || {
-            let answer = self.http.get(format!("{}/health", self.url())).send().await.ok()?;
-            answer.status().is_success().then_some(())
-        })
-        .await;
+        let health = format!("{}/health", self.url());
+        let begun = Instant::now();
+        while !self.http.get(&health).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            assert!(begun.elapsed() < START, "Open WebUI does not start: {}", self.log().display());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         let form = json!({"email": EMAIL, "password": PASSWORD});
         if let (200, answer) = self.call("POST", "/api/v1/auths/signin", &form).await {
             self.token = answer["token"].as_str().unwrap_or_default().to_owned();
@@ -141,6 +143,11 @@ impl OpenWebUi {
     pub async fn make_key(&mut self) {
         let answer = self.ok("POST", "/api/v1/auths/api_key", &Value::Null).await;
         self.key = answer["api_key"].as_str().unwrap().to_owned();
+    }
+
+    /// Calls as the administrator go by the API key from now on.
+    pub fn use_key(&mut self) {
+        self.token.clone_from(&self.key);
     }
 
     /// A new user signs up; answers their token.
