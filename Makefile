@@ -35,7 +35,10 @@ demo: ## see events delivered, retried and verified, with nothing else installed
 .PHONY: test
 test: ## run every test
 	@$(PREPARE) rust
-	@export CHATHOOKS_TEST_PYTHON="$$($(PREPARE) python)" CHATHOOKS_TEST_OPEN_WEBUI="$$($(PREPARE) open_webui)"; \
+	@CHATHOOKS_TEST_PYTHON="$$($(PREPARE) python)"; \
+	CHATHOOKS_TEST_HELM="$$($(PREPARE) helm)"; \
+	CHATHOOKS_TEST_OPEN_WEBUI="$$($(PREPARE) open_webui)"; \
+	export CHATHOOKS_TEST_PYTHON CHATHOOKS_TEST_HELM CHATHOOKS_TEST_OPEN_WEBUI; \
 	echo '== test: building and running all tests'; \
 	$(CARGO) test --locked --no-fail-fast
 
@@ -63,18 +66,25 @@ $(CARGO_DENY):
 	  $(CARGO) install --quiet --locked --root '$(CHATHOOKS_CACHE)/cargo-deny-$(CARGO_DENY_VERSION)' cargo-deny@$(CARGO_DENY_VERSION)
 
 .PHONY: generate
-generate: ## write crds/ from the Rust types
+generate: ## write crds/ and what the charts take from the Rust code
 	@$(PREPARE) rust
 	@$(CARGO) build --locked --quiet
 	@mkdir -p crds && rm -f crds/*.yaml
 	@$(CARGO) run --locked --quiet -- crds | awk -v dir=crds -f tests/scripts/split_crds.awk
+	@rm -f charts/chathooks-crds/templates/*.yaml
+	@for crd in crds/*.yaml; do \
+	  sed 's|^metadata:$$|&\n  annotations:\n    helm.sh/resource-policy: keep|' "$$crd" >"charts/chathooks-crds/templates/$${crd##*/}"; \
+	done
+	@$(CARGO) run --locked --quiet -- chart-rbac >charts/chathooks/files/rbac.yaml
+
+GENERATED := crds charts
 
 .PHONY: check-generated
-check-generated: generate ## fail when crds/ is not what the types say
-	@changes="$$(git status --porcelain -- crds)"; \
+check-generated: generate ## fail when crds/ or charts/ are not what the Rust code says
+	@changes="$$(git status --porcelain -- $(GENERATED))"; \
 	if [[ -n "$$changes" ]]; then \
-	  git --no-pager diff -- crds; \
-	  printf '%s\n' "$$changes" 'crds/ is not what `chathooks crds` prints: run `make generate` and commit the result' >&2; \
+	  git --no-pager diff -- $(GENERATED); \
+	  printf '%s\n' "$$changes" 'these files are not what the Rust code says: run `make generate` and commit the result' >&2; \
 	  exit 1; \
 	fi
 

@@ -9,6 +9,7 @@ pub mod controller;
 pub mod dispatcher;
 pub mod egress;
 pub mod event;
+pub mod generated;
 pub mod log;
 pub mod metrics;
 pub mod plan;

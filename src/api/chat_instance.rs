@@ -16,7 +16,7 @@ mod pod_template;
 pub use attach::{AttachKind, AttachRule, Namespaces, NamespacesFrom};
 pub use dispatcher::{Dispatcher, Egress, EmbeddedQueue, OnDelete, PlainHttp, Queue, Retention};
 pub use intake::{Intake, IntakeAuth, IntakeMode, StandardWebhooksAuth};
-pub use pod_template::{LocalSecretRef, PodTemplate, Resources, Toleration};
+pub use pod_template::{Amount, LocalSecretRef, PodTemplate, Resources, Toleration};
 
 /// One chat platform, how its events reach chathooks, and the dispatcher that serves it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]

@@ -70,6 +70,12 @@ pub mod reason {
     pub const PENDING: &str = "Pending";
     /// Programmed is false: the object is paused because of another condition.
     pub const PAUSED: &str = "Paused";
+    /// Programmed is false: the volume cannot become what the spec asks for.
+    pub const VOLUME_CANNOT_CHANGE: &str = "VolumeCannotChange";
+    /// Programmed is false: an object of a name that chathooks needs is somebody else's.
+    pub const NOT_OWNED: &str = "NotOwned";
+    /// Programmed is false: the Kubernetes API refuses what has to be made.
+    pub const APPLY_FAILED: &str = "ApplyFailed";
     /// Ready is true.
     pub const READY: &str = "Ready";
 
@@ -111,6 +117,10 @@ pub mod reason {
     pub const LISTENING: &str = "Listening";
     /// IntakeReady is false: the log has no room for new events.
     pub const LOG_FULL: &str = "LogFull";
+    /// IntakeReady is false: the platform cannot be asked about the relay.
+    pub const PLATFORM_UNREACHABLE: &str = "PlatformUnreachable";
+    /// IntakeReady is false: the relay is installed, and the dispatcher has not heard from it.
+    pub const RELAY_SILENT: &str = "RelaySilent";
     /// DispatcherAvailable is true.
     pub const AVAILABLE: &str = "Available";
     /// DispatcherAvailable is false.

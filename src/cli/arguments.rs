@@ -67,6 +67,9 @@ pub(super) enum Command {
     /// Print the CustomResourceDefinitions as YAML
     #[command(after_help = "Example:\n  chathooks crds | kubectl apply -f -")]
     Crds,
+    /// Print what the operator may do in a cluster, as the chart reads it
+    #[command(hide = true)]
+    ChartRbac,
 }
 
 const STANDALONE: &str = "\

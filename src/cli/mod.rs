@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 mod arguments;
+mod chart_rbac;
 mod check;
 mod crds;
 mod demo;
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Check(check) => check::run(&check),
         Command::Crds => crds::run(),
+        Command::ChartRbac => chart_rbac::run(),
         Command::Standalone(options) => block_on(standalone::run(options)),
         Command::Demo(options) => block_on(async move {
             demo::run(options.once).await.unwrap_or_else(|error| {

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::log::Usage;
+use crate::status::observed::ObservedHealth;
 
 /// Counters of one subscription; they survive restarts, at most 100 ms behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,18 @@ pub struct Health {
     pub failures: u32,
 }
 
+impl From<&Health> for ObservedHealth {
+    fn from(health: &Health) -> Self {
+        Self {
+            ok: health.ok,
+            reason: health.reason.clone(),
+            message: health.message.clone(),
+            since_ms: health.since_ms,
+            failures: health.failures,
+        }
+    }
+}
+
 /// One subscription, as of now.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriptionSnapshot {
@@ -79,6 +92,17 @@ pub struct InstanceSnapshot {
     pub unmatched: u64,
     /// Its subscriptions.
     pub subscriptions: Vec<SubscriptionSnapshot>,
+}
+
+impl InstanceSnapshot {
+    /// What `/v1/status` counts for a ChatInstance.
+    pub fn counters(&self) -> serde_json::Value {
+        serde_json::json!({
+            "unmatched": self.unmatched,
+            "logBytes": self.usage.live_bytes,
+            "logCapacityBytes": self.usage.capacity_bytes,
+        })
+    }
 }
 
 /// The live side of [`SubscriptionSnapshot`]: written by the engine alone, a few times a second, and read by anyone.

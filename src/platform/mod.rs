@@ -6,6 +6,7 @@
 pub mod open_webui;
 pub mod patrol;
 
+pub use open_webui::{Keeper, PlatformReport, RelayState};
 use tokio::time::Instant;
 
 /// Whether this process may change the outside world now.

@@ -8,20 +8,13 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::manifest::is_dns_name;
 use super::secret::{MAX_BYTES, is_key};
+use crate::generated::random_value;
 use crate::plan::{Inputs, Key, Outcome, SecretInput, WantedSecret, compile};
-
-/// Random bytes of a generated token or signing secret.
-const RANDOM_BYTES: usize = 32;
-
-/// Name of the key that holds a bearer token; every other generated key is a signing secret.
-const TOKEN: &str = "token";
 
 /// Rounds of compiling and making Secrets; one is enough unless a plan asks for more because of what was made.
 const ROUNDS: usize = 3;
@@ -141,17 +134,6 @@ impl DataDir {
         );
         Ok(made)
     }
-}
-
-/// What a generated key holds: a token, or a signing secret as Standard Webhooks writes them.
-pub fn random_value(key: &str) -> Vec<u8> {
-    let bytes: [u8; RANDOM_BYTES] = rand::random();
-    let text = if key == TOKEN {
-        URL_SAFE_NO_PAD.encode(bytes)
-    } else {
-        format!("whsec_{}", STANDARD.encode(bytes))
-    };
-    text.into_bytes()
 }
 
 fn write_private(path: &Path, value: &[u8]) -> io::Result<()> {

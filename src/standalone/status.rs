@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 
 use super::folder::FileReport;
 use super::manifest::Kind;
-use crate::api::conditions::{
-    DELIVERING, DISPATCHER_AVAILABLE, INTAKE_READY, REACHABLE, Report, State, reason,
-};
+use crate::api::conditions::Report;
 use crate::dispatcher::snapshot::{Counters, InstanceSnapshot, SubscriptionSnapshot};
 use crate::plan::model::{InstancePlan, SubscriptionPlan};
-use crate::plan::{Finding, Outcome, Verdict};
+use crate::plan::{Outcome, Verdict};
+use crate::status::chat_instance::{self, InstanceFacts};
+use crate::status::observed::ObservedHealth;
+use crate::status::programmed;
+use crate::status::webhook_subscription::{self, SubscriptionFacts};
 
 /// One object in `/v1/status`.
 #[derive(Debug, Serialize)]
@@ -106,119 +108,27 @@ fn instance(verdict: &Verdict, index: &Index<'_>) -> (Report, Value) {
     let plan = index.instances.get(&key);
     let snapshot = index.served_instances.get(&key).copied();
     let paused = plan.is_none_or(|plan| plan.paused.is_some());
-    let more = vec![
-        (
-            REACHABLE,
-            State::unknown(reason::NOT_PROBED, "Events are pushed; nothing is asked of the platform."),
-        ),
-        (INTAKE_READY, intake_ready(paused, snapshot)),
-        (
-            DISPATCHER_AVAILABLE,
-            match snapshot {
-                Some(_) => State::yes(reason::AVAILABLE),
-                None => State::no(reason::UNAVAILABLE, "Its event log is not open yet."),
-            },
-        ),
-    ];
-    let counters = snapshot.map_or_else(
-        || json!({ "unmatched": 0 }),
-        |one| {
-            json!({
-                "unmatched": one.unmatched,
-                "logBytes": one.usage.live_bytes,
-                "logCapacityBytes": one.usage.capacity_bytes,
-            })
-        },
-    );
-    (report(verdict, paused, snapshot.map(|one| one.generation), more), counters)
-}
-
-fn intake_ready(paused: bool, snapshot: Option<&InstanceSnapshot>) -> State {
-    match snapshot {
-        _ if paused => State::no(reason::PAUSED, PAUSED),
-        None => State::unknown(reason::PENDING, "Its event log is not open yet."),
-        Some(one) if one.usage.refusing => State::no(
-            reason::LOG_FULL,
-            "The event log is full of unfinished deliveries; see which subscription does not deliver, or give \
-                 spec.dispatcher.queue.embedded.size more.",
-        ),
-        Some(_) => State::yes(reason::LISTENING),
-    }
+    let facts = InstanceFacts {
+        paused,
+        programmed: programmed(verdict.generation, snapshot.map(|one| one.generation)),
+        reachable: chat_instance::not_probed(),
+        intake_ready: chat_instance::intake_ready(paused, snapshot.map(|one| one.usage.refusing)),
+        dispatcher_available: chat_instance::dispatcher_available(snapshot.is_some()),
+    };
+    let counters = snapshot.map_or_else(|| json!({ "unmatched": 0 }), InstanceSnapshot::counters);
+    (chat_instance::report(verdict, &facts), counters)
 }
 
 fn subscription(verdict: &Verdict, index: &Index<'_>) -> (Report, Value) {
     let key = (&*verdict.namespace, &*verdict.name);
     let plan = index.subscriptions.get(&key).copied();
     let snapshot = index.served_subscriptions.get(&key).copied();
-    let paused = plan.is_none_or(|(_, plan)| plan.paused.is_some());
-    let more = vec![(DELIVERING, delivering(plan, snapshot))];
-    let counters = snapshot.map_or_else(Counters::default, |one| one.counters);
-    (report(verdict, paused, snapshot.map(|one| one.generation), more), json!(counters))
-}
-
-/// What conditions say that follow from another.
-const PAUSED: &str = "Paused; Accepted and ResolvedRefs say why.";
-
-fn delivering(
-    plan: Option<(&InstancePlan, &SubscriptionPlan)>,
-    snapshot: Option<&SubscriptionSnapshot>,
-) -> State {
-    let Some((instance, plan)) = plan else { return State::no(reason::PAUSED, PAUSED) };
-    if plan.paused.is_some() {
-        return State::no(reason::PAUSED, PAUSED);
-    }
-    if let Some(why) = &instance.paused {
-        return State::no(reason::PAUSED, format!("ChatInstance {:?} is paused: {why}", instance.name));
-    }
-    if plan.suspended {
-        return State::no(reason::SUSPENDED, "spec.suspend is true; events are kept.");
-    }
-    if instance.suspended {
-        let message = format!("spec.suspend of ChatInstance {:?} is true; events are kept.", instance.name);
-        return State::no(reason::SUSPENDED, message);
-    }
-    match snapshot.and_then(|one| one.health.as_ref()) {
-        None => State::unknown(reason::NO_EVENTS_YET, "Nothing was to be delivered yet."),
-        Some(health) if health.ok => State::yes(reason::DELIVERING),
-        Some(health) => State::no(&health.reason, health.message.clone()),
-    }
-}
-
-fn report(verdict: &Verdict, paused: bool, served: Option<i64>, more: Vec<(&'static str, State)>) -> Report {
-    let programmed = if paused {
-        State::no(reason::PAUSED, PAUSED)
-    } else if served == Some(verdict.generation) {
-        State::yes(reason::PROGRAMMED)
-    } else {
-        State::unknown(reason::PENDING, "The dispatcher does not serve this generation yet.")
+    let health = snapshot.and_then(|one| one.health.as_ref()).map(ObservedHealth::from);
+    let facts = SubscriptionFacts {
+        paused: plan.is_none_or(|(_, plan)| plan.paused.is_some()),
+        programmed: programmed(verdict.generation, snapshot.map(|one| one.generation)),
+        delivering: webhook_subscription::delivering(plan, health.as_ref()),
     };
-    Report {
-        accepted: state(&verdict.accepted),
-        resolved_refs: state(&verdict.resolved_refs),
-        programmed,
-        more,
-    }
-}
-
-fn state(finding: &Finding) -> State {
-    State { status: Some(finding.status), reason: finding.reason.clone(), message: finding.message.clone() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_that_refuses_events_is_full() {
-        let state = |refusing| {
-            let mut snapshot = InstanceSnapshot::default();
-            snapshot.usage.refusing = refusing;
-            let state = intake_ready(false, Some(&snapshot));
-            (state.status, state.reason)
-        };
-        assert_eq!(state(false), (Some(true), "Listening".to_owned()));
-        assert_eq!(state(true), (Some(false), "LogFull".to_owned()));
-        assert_eq!(intake_ready(true, None).reason, "Paused");
-        assert_eq!(intake_ready(false, None).status, None);
-    }
+    let counters = snapshot.map_or_else(Counters::default, |one| one.counters);
+    (webhook_subscription::report(verdict, &facts), json!(counters))
 }

@@ -1,5 +1,33 @@
 //! From what was found and what was observed to the conditions that people read. Pure: no IO, no clock.
 //!
-//! The operator and `standalone` both report through this, so that the same state reads the same everywhere.
+//! The operator, the dispatcher's pod and `standalone` report through this, so that the same state reads the same
+//! everywhere.
 
+use crate::api::conditions::{State, reason};
+use crate::plan::Finding;
+
+pub mod chat_instance;
 pub mod observed;
+pub mod webhook_subscription;
+
+/// What conditions say that follow from another.
+const PAUSED: &str = "Paused; Accepted and ResolvedRefs say why.";
+
+/// `Programmed` of an object of this generation, given the generation that is served.
+pub fn programmed(generation: i64, served: Option<i64>) -> State {
+    if served == Some(generation) {
+        State::yes(reason::PROGRAMMED)
+    } else {
+        State::unknown(reason::PENDING, "The dispatcher does not serve this generation yet.")
+    }
+}
+
+/// A finding of the plan as a condition's state.
+pub fn state(finding: &Finding) -> State {
+    State { status: Some(finding.status), reason: finding.reason.clone(), message: finding.message.clone() }
+}
+
+/// What is not served because of another condition is not programmed either.
+fn unless_paused(paused: bool, state: &State) -> State {
+    if paused { State::no(reason::PAUSED, PAUSED) } else { state.clone() }
+}

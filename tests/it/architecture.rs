@@ -13,20 +13,21 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("admission", &["api"], &["tokio", "reqwest", "axum", "hyper", "rand"]),
     ("plan", &["api", "event"], &["tokio", "reqwest", "axum", "hyper", "rand"]),
     ("log", &[], &["reqwest", "axum", "hyper", "kube", "k8s_openapi"]),
+    ("status", &["api", "plan"], &["tokio", "reqwest", "axum", "hyper", "kube", "rand"]),
     ("egress", &["plan"], &["axum", "hyper", "kube", "k8s_openapi"]),
     ("platform", &["api", "plan", "event", "egress"], &["kube", "k8s_openapi", "axum", "hyper"]),
-    ("dispatcher", &["event", "plan", "log", "metrics", "egress"], &["kube", "k8s_openapi"]),
+    ("dispatcher", &["event", "plan", "log", "metrics", "status", "egress"], &["kube", "k8s_openapi"]),
     ("metrics", &["dispatcher", "log"], &["kube", "k8s_openapi", "reqwest"]),
     (
         "standalone",
-        &["api", "admission", "plan", "dispatcher", "log", "yaml", "event", "metrics"],
+        &["api", "admission", "plan", "dispatcher", "log", "yaml", "event", "metrics", "status"],
         &["reqwest"],
     ),
     ("yaml", &[], &["tokio", "reqwest", "axum", "hyper", "kube"]),
 ];
 
 /// Modules that must not read a clock, files or the environment.
-const PURE: &[&str] = &["event", "plan", "admission", "api"];
+const PURE: &[&str] = &["event", "plan", "admission", "api", "status"];
 const IMPURE: &[&str] =
     &["std::fs", "std::net::Tcp", "std::env", "SystemTime::now", "Instant::now", "Timestamp::now"];
 

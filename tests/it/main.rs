@@ -6,6 +6,7 @@
 
 mod admission;
 mod architecture;
+mod chart;
 mod check;
 mod cli;
 mod crds;

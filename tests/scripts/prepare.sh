@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sees to it that what a make target needs is there: prepare.sh [rust] [python] [nginx] [open_webui].
+# Sees to it that what a make target needs is there: prepare.sh [rust] [python] [helm] [nginx] [open_webui].
 # Installs Debian packages when it may (root), builds the rest into $CHATHOOKS_CACHE, and otherwise says what to install.
-# Standard output is for results (the path of a Python or of an environment), everything else goes to standard error.
+# Standard output is for results (the path of a Python, of helm, of an environment), everything else goes to standard error.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cache="${CHATHOOKS_CACHE:-$HOME/.cache/chathooks}"
@@ -41,6 +41,24 @@ python() {
     touch "$venv/ready"
   fi
   printf '%s\n' "$venv/bin/python"
+}
+
+helm() {
+  local version=v3.22.0 folder
+  folder="$cache/helm-$version"
+  if [[ ! -x $folder/helm ]]; then
+    command -v go >/dev/null || fail "Go is missing, with which helm is built; install Go 1.26 or newer from https://go.dev/dl, then run this again"
+    say "building helm $version, once for all clones; this takes some minutes"
+    mkdir -p "$cache"
+    local building
+    building="$(mktemp -d "$cache/helm.XXXXXX")"
+    # From another folder, so that no go.mod of ours has a say.
+    (cd "$building" && env GOBIN="$building" GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags='-s -w' "helm.sh/helm/v3/cmd/helm@$version") >&2
+    mkdir -p "$folder"
+    mv "$building/helm" "$folder/helm"
+    rmdir "$building"
+  fi
+  printf '%s\n' "$folder/helm"
 }
 
 nginx() {
@@ -102,7 +120,7 @@ open_webui() {
 
 for need in "$@"; do
   case $need in
-    rust | python | nginx | open_webui) "$need" ;;
+    rust | python | helm | nginx | open_webui) "$need" ;;
     *) fail "unknown need: $need" ;;
   esac
 done

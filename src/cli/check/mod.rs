@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use super::arguments::{CheckArguments, CheckOutput};
 use super::output::{print, print_error};
+use crate::generated::random_value;
 use crate::plan::{Inputs, Outcome, SecretInput, compile};
-use crate::standalone::data_dir::random_value;
 use crate::standalone::directory::Directory;
 use crate::standalone::store::Patience;
 

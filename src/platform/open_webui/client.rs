@@ -167,8 +167,8 @@ fn unsent(error: &reqwest::Error, host: &str) -> State {
                     format!("{host} refused the connection: is the platform running, and is spec.url right?"),
                 );
             }
-            if let Some(cause) = cause.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
-                return State::no(reason::CONNECTION_FAILED, tls(cause, host));
+            if let Some(sentence) = tls(cause, host) {
+                return State::no(reason::CONNECTION_FAILED, sentence);
             }
         }
         if cause.to_string().contains("dns error") {
@@ -185,12 +185,16 @@ fn unsent(error: &reqwest::Error, host: &str) -> State {
     State::no(reason::CONNECTION_FAILED, format!("No connection to {host} could be made: look at spec.url."))
 }
 
-fn tls(error: &rustls::Error, host: &str) -> String {
-    if matches!(error, rustls::Error::InvalidCertificate(_)) {
-        format!(
-            "The certificate of {host} is not trusted, or is for another name: name its authority in spec.tls.caFrom, or look at spec.url."
-        )
-    } else {
-        format!("{host} does not speak TLS as expected: is it http:// in spec.url that is meant?")
+/// What a failed TLS handshake means; `None` where it is no such failure.
+fn tls(error: &io::Error, host: &str) -> Option<String> {
+    let inner = error.get_ref()?;
+    if let Some(error) = inner.downcast_ref::<io::Error>() {
+        return tls(error, host);
     }
+    Some(match inner.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(_) => format!(
+            "The certificate of {host} is not trusted, or is for another name: name its authority in spec.tls.caFrom, or look at spec.url."
+        ),
+        _ => format!("{host} does not speak TLS as expected: is it http:// in spec.url that is meant?"),
+    })
 }

@@ -1,5 +1,6 @@
 //! What the tests of the running binary share: the process, a receiver, manifests.
 
+pub mod chart;
 pub mod open_webui;
 pub mod product;
 pub mod receiver;

@@ -145,11 +145,6 @@ impl OpenWebUi {
         self.key = answer["api_key"].as_str().unwrap().to_owned();
     }
 
-    /// Calls as the administrator go by the API key from now on.
-    pub fn use_key(&mut self) {
-        self.token.clone_from(&self.key);
-    }
-
     /// A new user signs up; answers their token.
     pub async fn add_user(&self, name: &str) -> String {
         let form =

@@ -1,0 +1,129 @@
+//! Compiles; makes the Secrets that are wanted, and compiles again.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::ObjectMeta;
+use kube::{Api, Resource as _};
+
+use super::build::Owner;
+use crate::api::{ChatInstance, WebhookSubscription};
+use crate::controller::context::Context;
+use crate::controller::error::Error;
+use crate::controller::stores::{INSTANCE, key_of};
+use crate::controller::write::{create, merge_data, read};
+use crate::generated::random_value;
+use crate::plan::model::Sensitive;
+use crate::plan::{Inputs, Key, Outcome, SecretInput, WantedSecret, compile};
+
+/// Key of the Secret that opens the administrator's port.
+const TOKEN: &str = "token";
+
+/// Rounds of compiling and making Secrets; one is enough unless a plan asks for more because of what was made.
+const ROUNDS: usize = 3;
+
+/// What is compiled once every Secret that can be made is there.
+pub async fn compile_with_secrets(
+    ctx: &Context,
+    owner: &Owner<'_>,
+    inputs: &mut Inputs,
+) -> Result<Outcome, Error> {
+    let token = admin_token(ctx, owner, inputs).await?;
+    let mut outcome = compile(inputs);
+    for _ in 0..ROUNDS {
+        if outcome.wanted_secrets.is_empty() {
+            break;
+        }
+        for wanted in &outcome.wanted_secrets {
+            make(ctx, owner, inputs, wanted).await?;
+        }
+        outcome = compile(inputs);
+    }
+    for instance in &mut outcome.plan.instances {
+        instance.admin_tokens = vec![Sensitive(token.clone())];
+    }
+    Ok(outcome)
+}
+
+async fn admin_token(ctx: &Context, owner: &Owner<'_>, inputs: &mut Inputs) -> Result<Vec<u8>, Error> {
+    let at: Key = (owner.key.0.clone(), format!("{}-admin", owner.key.1));
+    let known = |inputs: &Inputs| inputs.secrets.get(&at).filter(|secret| secret.generated)?.data.get(TOKEN).cloned();
+    if let Some(token) = known(inputs) {
+        return Ok(token);
+    }
+    let wanted = WantedSecret { namespace: at.0.clone(), name: at.1.clone(), keys: vec![TOKEN.into()] };
+    make(ctx, owner, inputs, &wanted).await?;
+    known(inputs).ok_or_else(|| {
+        Error::NotOwned(format!(
+            "Secret {:?} exists and was not made for this ChatInstance, so it is neither used nor overwritten: delete \
+             or rename it.",
+            at.1
+        ))
+    })
+}
+
+/// Makes a Secret, or what is missing of it. One that is somebody else's is left as it is; the plan then says so.
+async fn make(ctx: &Context, owner: &Owner<'_>, inputs: &mut Inputs, wanted: &WantedSecret) -> Result<(), Error> {
+    let at: Key = (wanted.namespace.clone(), wanted.name.clone());
+    let Some(reference) = owner_of(owner, inputs, wanted) else { return Ok(()) };
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &at.0);
+    let values: BTreeMap<String, ByteString> =
+        wanted.keys.iter().map(|key| (key.clone(), ByteString(random_value(key)))).collect();
+    let secret = match read("read a Secret", api.get_opt(&at.1)).await? {
+        None => {
+            let mut metadata = ObjectMeta { owner_references: Some(vec![reference.clone()]), ..owner.kept(at.1.clone()) };
+            metadata.namespace = Some(at.0.clone());
+            if at.0 != owner.key.0 {
+                // The annotation names an instance of the same namespace.
+                metadata.annotations.get_or_insert_default().remove(INSTANCE);
+            }
+            let secret = Secret { metadata, data: Some(values), type_: Some("Opaque".into()), ..Secret::default() };
+            create(ctx, "make a Secret", &api, &secret).await?
+        }
+        Some(live) => {
+            let ours = live.metadata.owner_references.iter().flatten().any(|one| one.uid == reference.uid);
+            let data = live.data.clone().unwrap_or_default();
+            let missing: BTreeMap<_, _> = values.into_iter().filter(|(key, _)| !data.contains_key(key)).collect();
+            if ours && !missing.is_empty() {
+                merge_data(ctx, &api, &live, &missing).await?
+            } else {
+                live
+            }
+        }
+    };
+    let generated = secret.metadata.owner_references.iter().flatten().any(|one| one.uid == reference.uid);
+    let data = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
+    inputs.secrets.insert(at, SecretInput { data, generated });
+    Ok(())
+}
+
+/// The object that the Secret is made for.
+fn owner_of(owner: &Owner<'_>, inputs: &Inputs, wanted: &WantedSecret) -> Option<OwnerReference> {
+    let of_subscription = wanted.name.strip_suffix("-signing").and_then(|name| {
+        inputs.subscriptions.iter().find(|one| key_of(*one) == (wanted.namespace.clone(), name.to_owned()))
+    });
+    let (api_version, kind, name, uid) = match of_subscription {
+        Some(one) => (
+            WebhookSubscription::api_version(&()),
+            WebhookSubscription::kind(&()),
+            one.metadata.name.clone()?,
+            one.metadata.uid.clone()?,
+        ),
+        None => (
+            ChatInstance::api_version(&()),
+            ChatInstance::kind(&()),
+            owner.key.1.clone(),
+            owner.instance.metadata.uid.clone()?,
+        ),
+    };
+    Some(OwnerReference {
+        api_version: api_version.into_owned(),
+        kind: kind.into_owned(),
+        name,
+        uid,
+        controller: Some(true),
+        block_owner_deletion: Some(false),
+    })
+}

@@ -1,0 +1,57 @@
+//! ChatInstance: dereference → plan → build → apply → status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+
+use super::context::Context;
+use super::error::Error;
+use super::families::Family;
+use super::stores::{key_of, mark_subscriptions_of};
+use crate::api::ChatInstance;
+use crate::api::conditions::{State, reason};
+
+mod apply;
+pub mod build;
+mod dereference;
+mod finalize;
+mod generated;
+mod status;
+
+use self::build::Owner;
+
+/// How soon something that a person must put right is looked at again without being asked.
+const PROBLEM_AGAIN: Duration = Duration::from_secs(60);
+
+/// Brings everything of one ChatInstance to where its spec wants it.
+pub async fn reconcile(instance: Arc<ChatInstance>, ctx: Arc<Context>) -> Result<Action, Error> {
+    if !ctx.leadership.is_leader() {
+        return Ok(Action::await_change());
+    }
+    let key = key_of(&*instance);
+    if instance.metadata.deletion_timestamp.is_some() {
+        return finalize::release(&ctx, &key, &instance).await;
+    }
+    let owner = Owner { instance: &instance, key: &key };
+    let mut inputs = dereference::dereference(&ctx, &key, &instance).await?;
+    let outcome = match generated::compile_with_secrets(&ctx, &owner, &mut inputs).await {
+        Err(Error::NotOwned(sentence)) => {
+            status::not_compiled(&ctx, &key, &instance, &State::no(reason::NOT_OWNED, sentence)).await?;
+            return Ok(Action::requeue(PROBLEM_AGAIN));
+        }
+        compiled => compiled?,
+    };
+    finalize::hold(&ctx, &instance, &outcome).await?;
+    ctx.desk.want(&key, outcome.platforms.first().cloned());
+    let applied = apply::apply(&ctx, &owner, &outcome).await?;
+    let family = Arc::new(Family { outcome, revisions: applied.revisions, problem: applied.problem });
+    ctx.families.set(&key, Some(Arc::clone(&family)));
+    ctx.endpoints_changed.notify_one();
+    mark_subscriptions_of(&ctx, &key);
+    status::write(&ctx, &key, &instance, &family).await?;
+    Ok(match family.problem {
+        Some(_) => Action::requeue(PROBLEM_AGAIN),
+        None => Action::await_change(),
+    })
+}

@@ -1,0 +1,195 @@
+//! Status of a ChatInstance: from what was applied and observed, and nothing else.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::chat_instance::{Attached, DispatcherStatus};
+use crate::api::conditions::{Report, State, reason};
+use crate::api::{ChatInstance, ChatInstanceStatus};
+use crate::controller::context::Context;
+use crate::controller::error::Error;
+use crate::controller::families::Family;
+use crate::controller::latch::latched;
+use crate::controller::observations::Fleet;
+use crate::controller::relay::{expected_config, heard};
+use crate::controller::report;
+use crate::controller::stores::reference;
+use crate::plan::Key;
+use crate::plan::children::dispatcher_name;
+use crate::plan::platform::{IntakeAddresses, PlatformPlan};
+use crate::platform::{PlatformReport, RelayState};
+use crate::status::chat_instance::{InstanceFacts, intake_ready, not_probed, report as conditions};
+
+/// Writes the status as it follows from the family and what dispatchers and platform told.
+pub async fn write(ctx: &Context, key: &Key, instance: &ChatInstance, family: &Family) -> Result<(), Error> {
+    let Some(verdict) = family.outcome.verdicts.iter().find(|one| one.kind == "ChatInstance") else {
+        return Ok(());
+    };
+    let fleet = ctx.observations.of(key);
+    let last = report::last(ctx, instance, instance.status.as_ref());
+    let paused = !verdict.accepted.status || !verdict.resolved_refs.status;
+    let platform = family.outcome.platforms.first();
+    let told = ctx.desk.report(key);
+    let dispatcher = dispatcher(ctx, key, instance);
+    let facts = InstanceFacts {
+        paused,
+        programmed: programmed(key, family, &fleet, last.as_ref(), verdict.generation),
+        reachable: reachable(platform, told.as_ref()),
+        intake_ready: intake(ctx, key, paused, platform, told.as_ref(), &fleet),
+        dispatcher_available: available(key, &dispatcher, &fleet),
+    };
+    let next = ChatInstanceStatus {
+        observed_generation: Some(verdict.generation),
+        platform_version: told
+            .and_then(|report| report.version)
+            .or_else(|| last.as_ref().and_then(|last| last.platform_version.clone())),
+        intake_url: Some(intake_url(key, platform)),
+        dispatcher: Some(dispatcher),
+        attached: Some(Attached { webhook_subscriptions: attached(family) }),
+        conditions: listed(&conditions(verdict, &facts), verdict.generation, last.as_ref()),
+    };
+    report::write(ctx, instance, last.as_ref(), &next).await
+}
+
+/// Writes the status of an instance that could not be compiled at all.
+pub async fn not_compiled(
+    ctx: &Context,
+    key: &Key,
+    instance: &ChatInstance,
+    problem: &State,
+) -> Result<(), Error> {
+    let last = report::last(ctx, instance, instance.status.as_ref());
+    let generation = instance.metadata.generation.unwrap_or(1);
+    let unknown = || State::unknown(reason::PENDING, "Not looked at yet.");
+    let report = Report {
+        accepted: State::yes(reason::ACCEPTED),
+        resolved_refs: problem.clone(),
+        programmed: State::no(reason::PAUSED, "Paused; ResolvedRefs says why."),
+        more: vec![
+            (crate::api::conditions::REACHABLE, unknown()),
+            (crate::api::conditions::INTAKE_READY, unknown()),
+            (crate::api::conditions::DISPATCHER_AVAILABLE, unknown()),
+        ],
+    };
+    let next = ChatInstanceStatus {
+        observed_generation: Some(generation),
+        intake_url: Some(IntakeAddresses::Services.of(key)),
+        conditions: listed(&report, generation, last.as_ref()),
+        ..last.clone().unwrap_or_default()
+    };
+    report::write(ctx, instance, last.as_ref(), &next).await
+}
+
+fn listed(
+    report: &Report,
+    generation: i64,
+    last: Option<&ChatInstanceStatus>,
+) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    let previous = last.map(|last| last.conditions.as_slice()).unwrap_or_default();
+    report.conditions(generation, previous, &Time(Timestamp::now()))
+}
+
+fn attached(family: &Family) -> i32 {
+    let plans = family.outcome.plan.instances.iter();
+    i32::try_from(plans.map(|plan| plan.subscriptions.len()).sum::<usize>()).unwrap_or(i32::MAX)
+}
+
+fn intake_url(key: &Key, platform: Option<&PlatformPlan>) -> String {
+    let relay = platform.and_then(|plan| plan.relay.as_ref());
+    relay.map_or_else(|| IntakeAddresses::Services.of(key), |relay| relay.intake_url.clone())
+}
+
+fn dispatcher(ctx: &Context, key: &Key, instance: &ChatInstance) -> DispatcherStatus {
+    let at = (key.0.clone(), dispatcher_name(&key.1));
+    let workload = ctx.stores.stateful_sets.get(&reference(&at));
+    let status = workload.as_ref().and_then(|workload| workload.status.as_ref());
+    DispatcherStatus {
+        replicas: instance.spec.dispatcher.replicas,
+        ready_replicas: status.and_then(|status| status.ready_replicas).unwrap_or(0),
+    }
+}
+
+fn available(key: &Key, dispatcher: &DispatcherStatus, fleet: &Fleet) -> State {
+    if dispatcher.ready_replicas > 0 || !fleet.dispatchers.is_empty() {
+        return State::yes(reason::AVAILABLE);
+    }
+    let pod = format!("{}-0", dispatcher_name(&key.1));
+    let sentence = format!("No dispatcher is ready; kubectl -n {} describe pod {pod} tells more.", key.0);
+    State::no(reason::UNAVAILABLE, sentence)
+}
+
+fn programmed(
+    key: &Key,
+    family: &Family,
+    fleet: &Fleet,
+    last: Option<&ChatInstanceStatus>,
+    generation: i64,
+) -> State {
+    if let Some(problem) = &family.problem {
+        return problem.clone();
+    }
+    let served = family.revisions.get(&0).is_some_and(|revision| fleet.serves(key, 0, revision));
+    if served || latched(last.map(|last| last.conditions.as_slice()), generation) {
+        return State::yes(reason::PROGRAMMED);
+    }
+    let told = fleet.instances(key).flatten().find_map(|one| one.problem.as_ref());
+    State::unknown(
+        reason::PENDING,
+        told.map_or_else(
+            || {
+                if fleet.dispatchers.is_empty() {
+                    "No dispatcher is ready yet.".to_owned()
+                } else {
+                    "The dispatcher does not serve this generation yet.".to_owned()
+                }
+            },
+            |problem| format!("The dispatcher does not serve this generation: {problem}"),
+        ),
+    )
+}
+
+fn reachable(platform: Option<&PlatformPlan>, told: Option<&PlatformReport>) -> State {
+    match (platform, told) {
+        (None, _) => not_probed(),
+        (Some(_), None) => State::unknown(reason::PENDING, "The platform has not been asked yet."),
+        (Some(_), Some(report)) => report.reachable.clone(),
+    }
+}
+
+fn intake(
+    ctx: &Context,
+    key: &Key,
+    paused: bool,
+    platform: Option<&PlatformPlan>,
+    told: Option<&PlatformReport>,
+    fleet: &Fleet,
+) -> State {
+    let full = fleet.instances(key).flatten().map(|one| one.log_full).reduce(|one, other| one || other);
+    let open = intake_ready(paused, full);
+    let Some((plan, relay)) = platform.and_then(|plan| Some((plan, plan.relay.as_ref()?))) else { return open };
+    if open.status != Some(true) {
+        return open;
+    }
+    match told.map(|report| &report.relay) {
+        None => State::unknown(reason::PENDING, "The platform has not been asked yet."),
+        Some(RelayState::Unknown(_)) => State::no(
+            reason::PLATFORM_UNREACHABLE,
+            "The relay cannot be looked at; Reachable says why. Events that it sends are taken.",
+        ),
+        Some(RelayState::Refused(state)) => state.clone(),
+        Some(RelayState::NotWanted | RelayState::Installed { .. }) => {
+            if heard(fleet, key, &expected_config(&ctx.cluster, plan, relay)) {
+                open
+            } else {
+                State::no(
+                    reason::RELAY_SILENT,
+                    format!(
+                        "The relay is installed and has not said hello with its present configuration: the platform must \
+                         reach {}; set spec.intake.url where that is not the right address.",
+                        relay.intake_url
+                    ),
+                )
+            }
+        }
+    }
+}

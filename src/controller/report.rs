@@ -1,0 +1,103 @@
+//! Writes a status: only when it differs, told as an Event when it turns.
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::runtime::events::EventType;
+use kube::{Api, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::error::Error;
+use super::events::tell;
+use super::memory::{Place, Written, lags};
+use super::stores::key_of;
+use super::write::apply_status;
+use crate::api::conditions::{DELIVERING, READY};
+
+/// The status that counts as the last one: what we wrote, where the watch has not shown it yet, else what it shows.
+pub fn last<K, S>(ctx: &Context, object: &K, shown: Option<&S>) -> Option<S>
+where
+    K: Resource<DynamicType = ()>,
+    S: Clone + DeserializeOwned,
+{
+    let written = ctx.memory.get(&place(object)).filter(|written| lags(object.meta(), written));
+    written.and_then(|written| serde_json::from_value(written.content).ok()).or_else(|| shown.cloned())
+}
+
+/// Writes the status if it differs from the last.
+pub async fn write<K, S>(ctx: &Context, object: &K, last: Option<&S>, next: &S) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    S: Serialize + PartialEq,
+{
+    if last == Some(next) {
+        ctx.metrics.skipped();
+        return Ok(());
+    }
+    let json = |status: &S| serde_json::to_value(status).map_err(|error| Error::Build(error.to_string()));
+    let status = json(next)?;
+    let (namespace, name) = key_of(object);
+    let api: Api<K> = Api::namespaced(ctx.client.clone(), &namespace);
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        // Not the status of an object that was made anew under this name.
+        "metadata": { "uid": object.meta().uid },
+        "status": status,
+    });
+    let written = match apply_status(ctx, &api, &name, &body).await {
+        Err(Error::Api { source, .. }) if vanished(&source) => return Ok(()),
+        written => written?,
+    };
+    let last = last.map(json).transpose()?.unwrap_or_default();
+    ctx.memory.set(
+        place(object),
+        Written {
+            uid: object.meta().uid.clone().unwrap_or_default(),
+            version: written.meta().resource_version.clone().unwrap_or_default(),
+            content: status.clone(),
+        },
+    );
+    for (type_, reason, note) in turns(&last, &status) {
+        tell(ctx, object, type_, &reason, &note).await;
+    }
+    Ok(())
+}
+
+fn place<K: Resource<DynamicType = ()>>(object: &K) -> Place {
+    let (namespace, name) = key_of(object);
+    (if K::kind(&()) == "ChatInstance" { "ChatInstance status" } else { "WebhookSubscription status" }, namespace, name)
+}
+
+/// Whether the object is gone, or another of its name is there.
+fn vanished(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found() || status.is_conflict())
+}
+
+/// What is worth an Event: Ready and Delivering when they turn true or false, or are false for another reason.
+fn turns(last: &Value, next: &Value) -> Vec<(EventType, String, String)> {
+    let find = |status: &Value, type_: &str| -> Option<Condition> {
+        let conditions: Vec<Condition> = serde_json::from_value(status.get("conditions")?.clone()).ok()?;
+        conditions.into_iter().find(|condition| condition.type_ == type_)
+    };
+    let mut turns = Vec::new();
+    for type_ in [READY, DELIVERING] {
+        let Some(new) = find(next, type_) else { continue };
+        let old = find(last, type_);
+        let same = old.as_ref().is_some_and(|old| {
+            (old.status.as_str(), old.reason.as_str()) == (new.status.as_str(), new.reason.as_str())
+        });
+        match new.status.as_str() {
+            _ if same => {}
+            "True" => {
+                let note = format!("{type_} is true.");
+                turns.push((EventType::Normal, new.reason, note));
+            }
+            "False" => turns.push((EventType::Warning, new.reason, new.message)),
+            _ => {}
+        }
+    }
+    turns
+}

@@ -1,0 +1,404 @@
+//! What is watched: our kinds, what we made, and the metadata of what is referred to. Everything is pruned before it
+//! is kept, and every change asks for another look at the objects it matters to.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, PersistentVolumeClaim, Secret, Service, ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::PartialObjectMeta;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::WatchStreamExt as _;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+
+use super::context::Context;
+use super::secrets::Source;
+use crate::api::{ChatInstance, WebhookSubscription};
+use crate::plan::{Key, instance_key};
+
+/// Selects what we made.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by=chathooks-operator";
+
+/// Annotation of what we made: name of the ChatInstance, in the same namespace, that it was made for.
+pub const INSTANCE: &str = "chathooks.dev/instance";
+
+type Metadata<K> = PartialObjectMeta<K>;
+
+/// Everything that is watched.
+#[derive(Clone)]
+pub struct Stores {
+    /// ChatInstances.
+    pub instances: Store<ChatInstance>,
+    /// WebhookSubscriptions.
+    pub subscriptions: Store<WebhookSubscription>,
+    /// Metadata of every Secret.
+    pub secrets: Store<Metadata<Secret>>,
+    /// Metadata of every ConfigMap.
+    pub config_maps: Store<Metadata<ConfigMap>>,
+    /// Metadata of namespaces; empty where only one is watched.
+    pub namespaces: Store<Metadata<Namespace>>,
+    /// Dispatchers.
+    pub stateful_sets: Store<StatefulSet>,
+    /// Volumes of dispatchers.
+    pub claims: Store<PersistentVolumeClaim>,
+    /// Endpoints of dispatchers.
+    pub slices: Store<EndpointSlice>,
+    /// Metadata of the Services, ServiceAccounts, Roles and RoleBindings that we made.
+    pub services: Store<Metadata<Service>>,
+    /// See `services`.
+    pub accounts: Store<Metadata<ServiceAccount>>,
+    /// See `services`.
+    pub roles: Store<Metadata<Role>>,
+    /// See `services`.
+    pub bindings: Store<Metadata<RoleBinding>>,
+}
+
+/// The writing ends of [`Stores`].
+pub struct Writers {
+    instances: Writer<ChatInstance>,
+    subscriptions: Writer<WebhookSubscription>,
+    secrets: Writer<Metadata<Secret>>,
+    config_maps: Writer<Metadata<ConfigMap>>,
+    namespaces: Writer<Metadata<Namespace>>,
+    stateful_sets: Writer<StatefulSet>,
+    claims: Writer<PersistentVolumeClaim>,
+    slices: Writer<EndpointSlice>,
+    services: Writer<Metadata<Service>>,
+    accounts: Writer<Metadata<ServiceAccount>>,
+    roles: Writer<Metadata<Role>>,
+    bindings: Writer<Metadata<RoleBinding>>,
+}
+
+/// Empty stores and what fills them.
+pub fn stores() -> (Stores, Writers) {
+    let (instances, write_instances) = store();
+    let (subscriptions, write_subscriptions) = store();
+    let (secrets, write_secrets) = store();
+    let (config_maps, write_config_maps) = store();
+    let (namespaces, write_namespaces) = store();
+    let (stateful_sets, write_stateful_sets) = store();
+    let (claims, write_claims) = store();
+    let (slices, write_slices) = store();
+    let (services, write_services) = store();
+    let (accounts, write_accounts) = store();
+    let (roles, write_roles) = store();
+    let (bindings, write_bindings) = store();
+    let stores = Stores {
+        instances,
+        subscriptions,
+        secrets,
+        config_maps,
+        namespaces,
+        stateful_sets,
+        claims,
+        slices,
+        services,
+        accounts,
+        roles,
+        bindings,
+    };
+    let writers = Writers {
+        instances: write_instances,
+        subscriptions: write_subscriptions,
+        secrets: write_secrets,
+        config_maps: write_config_maps,
+        namespaces: write_namespaces,
+        stateful_sets: write_stateful_sets,
+        claims: write_claims,
+        slices: write_slices,
+        services: write_services,
+        accounts: write_accounts,
+        roles: write_roles,
+        bindings: write_bindings,
+    };
+    (stores, writers)
+}
+
+/// Starts every watch; a task of the set must never end.
+pub fn watch_all(ctx: &Arc<Context>, writers: Writers, namespace: Option<&str>, tasks: &mut JoinSet<&'static str>) {
+    let client = ctx.client.clone();
+    let all = watcher::Config::default();
+    let ours = || watcher::Config::default().labels(MANAGED_BY);
+    let on = Arc::clone(ctx);
+    tasks.spawn(follow(
+        "the watch on ChatInstances",
+        scoped::<DeserializeGuard<ChatInstance>>(&client, namespace),
+        all.clone(),
+        writers.instances,
+        readable,
+        move |before: Option<&ChatInstance>, seen: Seen<'_, ChatInstance>| {
+            let key = key_of(seen.object());
+            // Nobody else tells those that hang on it that it has come or gone.
+            if before.is_none() {
+                mark_subscriptions_of(&on, &key);
+            }
+            on.mark_instance(key);
+        },
+    ));
+    let on = Arc::clone(ctx);
+    tasks.spawn(follow(
+        "the watch on WebhookSubscriptions",
+        scoped::<DeserializeGuard<WebhookSubscription>>(&client, namespace),
+        all.clone(),
+        writers.subscriptions,
+        readable,
+        move |before: Option<&WebhookSubscription>, seen: Seen<'_, WebhookSubscription>| {
+            let key = key_of(seen.object());
+            let unchanged = |old: &WebhookSubscription, new: &WebhookSubscription| {
+                old.metadata.generation == new.metadata.generation
+                    && old.metadata.uid == new.metadata.uid
+                    && old.metadata.annotations == new.metadata.annotations
+            };
+            // A status that we wrote ourselves matters to nobody else.
+            if !matches!((before, &seen), (Some(old), Seen::There(new)) if unchanged(old, new)) {
+                on.mark_instance(instance_key(seen.object(), &key));
+                if let Some(old) = before {
+                    on.mark_instance(instance_key(old, &key));
+                }
+            }
+            on.mark_subscription(key);
+        },
+    ));
+    values(ctx, "the watch on Secrets", Source::Secret, namespace, writers.secrets, tasks);
+    values(ctx, "the watch on ConfigMaps", Source::ConfigMap, namespace, writers.config_maps, tasks);
+    if namespace.is_none() {
+        let on = Arc::clone(ctx);
+        tasks.spawn(follow(
+            "the watch on Namespaces",
+            Api::<Metadata<Namespace>>::all(client.clone()),
+            all,
+            writers.namespaces,
+            Some,
+            move |before: Option<&Metadata<Namespace>>, seen: Seen<'_, Metadata<Namespace>>| {
+                if before.is_none_or(|before| before.labels() != seen.object().labels()) {
+                    for instance in on.stores.instances.state_filter(|one| !one.spec.attach.is_empty()) {
+                        on.mark_instance(key_of(&*instance));
+                    }
+                }
+            },
+        ));
+    }
+    made(ctx, "the watch on StatefulSets", scoped::<StatefulSet>(&client, namespace), ours(), writers.stateful_sets, tasks);
+    made(ctx, "the watch on PersistentVolumeClaims", scoped::<PersistentVolumeClaim>(&client, namespace), ours(), writers.claims, tasks);
+    made(ctx, "the watch on EndpointSlices", scoped::<EndpointSlice>(&client, namespace), ours(), writers.slices, tasks);
+    made(ctx, "the watch on Services", scoped::<Metadata<Service>>(&client, namespace), ours(), writers.services, tasks);
+    made(ctx, "the watch on ServiceAccounts", scoped::<Metadata<ServiceAccount>>(&client, namespace), ours(), writers.accounts, tasks);
+    made(ctx, "the watch on Roles", scoped::<Metadata<Role>>(&client, namespace), ours(), writers.roles, tasks);
+    made(ctx, "the watch on RoleBindings", scoped::<Metadata<RoleBinding>>(&client, namespace), ours(), writers.bindings, tasks);
+}
+
+/// Waits until every store has been filled once.
+pub async fn filled(stores: &Stores, with_namespaces: bool) {
+    // An error means that the writer is gone, and then so is the process.
+    let _ = stores.instances.wait_until_ready().await;
+    let _ = stores.subscriptions.wait_until_ready().await;
+    let _ = stores.secrets.wait_until_ready().await;
+    let _ = stores.config_maps.wait_until_ready().await;
+    let _ = stores.stateful_sets.wait_until_ready().await;
+    let _ = stores.claims.wait_until_ready().await;
+    let _ = stores.slices.wait_until_ready().await;
+    let _ = stores.services.wait_until_ready().await;
+    let _ = stores.accounts.wait_until_ready().await;
+    let _ = stores.roles.wait_until_ready().await;
+    let _ = stores.bindings.wait_until_ready().await;
+    if with_namespaces {
+        let _ = stores.namespaces.wait_until_ready().await;
+    }
+}
+
+/// Asks for another look at everything that hangs on an instance.
+pub fn mark_subscriptions_of(ctx: &Context, instance: &Key) {
+    for one in ctx.stores.subscriptions.state_filter(|one| instance_key(one, &key_of(one)) == *instance) {
+        ctx.mark_subscription(key_of(&*one));
+    }
+}
+
+/// Namespace and name.
+pub fn key_of(object: &impl Resource) -> Key {
+    let metadata = object.meta();
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+/// Where an object stands in a store.
+pub fn reference<K: Resource<DynamicType = ()>>((namespace, name): &Key) -> ObjectRef<K> {
+    ObjectRef::new(name).within(namespace)
+}
+
+fn values<K>(
+    ctx: &Arc<Context>,
+    name: &'static str,
+    source: Source,
+    namespace: Option<&str>,
+    writer: Writer<Metadata<K>>,
+    tasks: &mut JoinSet<&'static str>,
+) where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + Send + Sync + 'static,
+    Metadata<K>: DeserializeOwned,
+{
+    let on = Arc::clone(ctx);
+    tasks.spawn(follow(
+        name,
+        scoped::<Metadata<K>>(&ctx.client, namespace),
+        watcher::Config::default(),
+        writer,
+        Some,
+        move |_, seen: Seen<'_, Metadata<K>>| {
+            let (namespace, name) = key_of(seen.object());
+            if let Some(instance) = seen.object().annotations().get(INSTANCE) {
+                on.mark_instance((namespace.clone(), instance.clone()));
+            }
+            for user in on.secrets.users(&(source, namespace, name)) {
+                on.mark_instance(user);
+            }
+        },
+    ));
+}
+
+fn made<K>(
+    ctx: &Arc<Context>,
+    name: &'static str,
+    api: Api<K>,
+    config: watcher::Config,
+    writer: Writer<K>,
+    tasks: &mut JoinSet<&'static str>,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let on = Arc::clone(ctx);
+    tasks.spawn(follow(name, api, config, writer, Some, move |_, seen: Seen<'_, K>| {
+        let object = seen.object();
+        let namespace = object.meta().namespace.clone().unwrap_or_default();
+        if let Some(instance) = object.annotations().get(INSTANCE) {
+            on.mark_instance((namespace, instance.clone()));
+        }
+        on.endpoints_changed.notify_one();
+    }));
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// An object as the watch tells of it.
+enum Seen<'a, K> {
+    There(&'a K),
+    Gone(&'a K),
+}
+
+impl<'a, K> Seen<'a, K> {
+    fn object(&self) -> &'a K {
+        match self {
+            Self::There(object) | Self::Gone(object) => object,
+        }
+    }
+}
+
+/// An object that the types cannot hold is told and left out: it must not stop the watch.
+fn readable<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Option<K> {
+    match guarded.0 {
+        Ok(object) => Some(object),
+        Err(invalid) => {
+            tracing::warn!(
+                kind = %K::kind(&()),
+                namespace = invalid.metadata.namespace,
+                name = invalid.metadata.name,
+                error = invalid.error,
+                "this object cannot be read and is left alone: is its CustomResourceDefinition older than the operator?"
+            );
+            None
+        }
+    }
+}
+
+/// Keeps a store filled, and tells of every change after it is in the store, with what stood there before.
+async fn follow<W, K>(
+    name: &'static str,
+    api: Api<W>,
+    config: watcher::Config,
+    mut writer: Writer<K>,
+    read: impl Fn(W) -> Option<K>,
+    changed: impl Fn(Option<&K>, Seen<'_, K>),
+) -> &'static str
+where
+    W: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    K::DynamicType: Hash + Eq,
+{
+    let reader = writer.as_reader();
+    let mut before: HashMap<ObjectRef<K>, Arc<K>> = HashMap::new();
+    let mut events = pin!(watcher(api, config).default_backoff());
+    loop {
+        let event = match events.try_next().await {
+            Ok(Some(event)) => event,
+            Ok(None) => return name,
+            Err(error) => {
+                tracing::warn!(%error, "{name} was interrupted and is begun again");
+                continue;
+            }
+        };
+        let Some(event) = prepare(event, &read) else { continue };
+        match &event {
+            Event::Apply(object) => {
+                let old = reader.get(&ObjectRef::from_obj(object));
+                writer.apply_watcher_event(&event);
+                changed(old.as_deref(), Seen::There(object));
+            }
+            Event::Delete(object) => {
+                writer.apply_watcher_event(&event);
+                changed(None, Seen::Gone(object));
+            }
+            Event::Init | Event::InitApply(_) => writer.apply_watcher_event(&event),
+            Event::InitDone => {
+                before.extend(reader.state().into_iter().map(|object| (ObjectRef::from_obj(&*object), object)));
+                writer.apply_watcher_event(&event);
+                for object in reader.state() {
+                    let old = before.remove(&ObjectRef::from_obj(&*object));
+                    changed(old.as_deref(), Seen::There(&object));
+                }
+                // What vanished while nobody watched.
+                for (_, object) in before.drain() {
+                    changed(None, Seen::Gone(&object));
+                }
+            }
+        }
+    }
+}
+
+/// The event as the store wants it: readable, and without what nobody here reads.
+fn prepare<W, K: Resource>(event: Event<W>, read: impl Fn(W) -> Option<K>) -> Option<Event<K>> {
+    let prune = |object: W| {
+        let mut object = read(object)?;
+        // Four times their JSON in memory, and nothing here looks at them.
+        object.meta_mut().managed_fields = None;
+        if let Some(annotations) = &mut object.meta_mut().annotations {
+            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        }
+        Some(object)
+    };
+    Some(match event {
+        Event::Apply(object) => Event::Apply(prune(object)?),
+        Event::Delete(object) => Event::Delete(prune(object)?),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(prune(object)?),
+        Event::InitDone => Event::InitDone,
+    })
+}

@@ -1,0 +1,79 @@
+//! Conditions of a ChatInstance.
+
+use super::{PAUSED, state, unless_paused};
+use crate::api::conditions::{DISPATCHER_AVAILABLE, INTAKE_READY, REACHABLE, Report, State, reason};
+use crate::plan::Verdict;
+
+/// What is known of a ChatInstance beside the plan's verdict.
+#[derive(Clone, Debug)]
+pub struct InstanceFacts {
+    /// It is not accepted, or a reference does not resolve: nothing of it is served.
+    pub paused: bool,
+    /// Made by [`programmed`](super::programmed), with what else it waits for.
+    pub programmed: State,
+    /// Whether the platform answers and lets us work.
+    pub reachable: State,
+    /// Made by [`intake_ready`], or what the relay still lacks.
+    pub intake_ready: State,
+    /// Whether a dispatcher runs.
+    pub dispatcher_available: State,
+}
+
+/// The conditions of a ChatInstance.
+pub fn report(verdict: &Verdict, facts: &InstanceFacts) -> Report {
+    Report {
+        accepted: state(&verdict.accepted),
+        resolved_refs: state(&verdict.resolved_refs),
+        programmed: unless_paused(facts.paused, &facts.programmed),
+        more: vec![
+            (REACHABLE, facts.reachable.clone()),
+            (INTAKE_READY, unless_paused(facts.paused, &facts.intake_ready)),
+            (DISPATCHER_AVAILABLE, facts.dispatcher_available.clone()),
+        ],
+    }
+}
+
+/// `Reachable` where nothing is asked of the platform.
+pub fn not_probed() -> State {
+    State::unknown(reason::NOT_PROBED, "Events are pushed; nothing is asked of the platform.")
+}
+
+/// `IntakeReady` of an instance whose dispatcher takes events by itself; `log_full` is `None` while its log is not open.
+pub fn intake_ready(paused: bool, log_full: Option<bool>) -> State {
+    match log_full {
+        _ if paused => State::no(reason::PAUSED, PAUSED),
+        None => State::unknown(reason::PENDING, "Its event log is not open yet."),
+        Some(true) => State::no(
+            reason::LOG_FULL,
+            "The event log is full of unfinished deliveries; see which subscription does not deliver, or give \
+             spec.dispatcher.queue.embedded.size more.",
+        ),
+        Some(false) => State::yes(reason::LISTENING),
+    }
+}
+
+/// `DispatcherAvailable` of the dispatcher that runs here.
+pub fn dispatcher_available(log_open: bool) -> State {
+    if log_open {
+        State::yes(reason::AVAILABLE)
+    } else {
+        State::no(reason::UNAVAILABLE, "Its event log is not open yet.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_refuses_events_is_full() {
+        let state = |refusing| {
+            let state = intake_ready(false, Some(refusing));
+            (state.status, state.reason)
+        };
+        assert_eq!(state(false), (Some(true), "Listening".to_owned()));
+        assert_eq!(state(true), (Some(false), "LogFull".to_owned()));
+        assert_eq!(intake_ready(true, None).reason, "Paused");
+        assert_eq!(intake_ready(false, None).status, None);
+    }
+}

@@ -1,0 +1,55 @@
+//! Conditions of a WebhookSubscription.
+
+use super::observed::ObservedHealth;
+use super::{PAUSED, state, unless_paused};
+use crate::api::conditions::{DELIVERING, Report, State, reason};
+use crate::plan::Verdict;
+use crate::plan::model::{InstancePlan, SubscriptionPlan};
+
+/// What is known of a WebhookSubscription beside the plan's verdict.
+#[derive(Clone, Debug)]
+pub struct SubscriptionFacts {
+    /// It is not accepted, or a reference does not resolve: nothing of it is delivered.
+    pub paused: bool,
+    /// Made by [`programmed`](super::programmed), with what else it waits for.
+    pub programmed: State,
+    /// Made by [`delivering`].
+    pub delivering: State,
+}
+
+/// The conditions of a WebhookSubscription.
+pub fn report(verdict: &Verdict, facts: &SubscriptionFacts) -> Report {
+    Report {
+        accepted: state(&verdict.accepted),
+        resolved_refs: state(&verdict.resolved_refs),
+        programmed: unless_paused(facts.paused, &facts.programmed),
+        more: vec![(DELIVERING, unless_paused(facts.paused, &facts.delivering))],
+    }
+}
+
+/// `Delivering`: what keeps it from being delivered by intent, else how the last attempt went (`None` before the
+/// first). `plan` is `None` for what is in no plan.
+pub fn delivering(
+    plan: Option<(&InstancePlan, &SubscriptionPlan)>,
+    health: Option<&ObservedHealth>,
+) -> State {
+    let Some((instance, plan)) = plan else { return State::no(reason::PAUSED, PAUSED) };
+    if plan.paused.is_some() {
+        return State::no(reason::PAUSED, PAUSED);
+    }
+    if let Some(why) = &instance.paused {
+        return State::no(reason::PAUSED, format!("ChatInstance {:?} is paused: {why}", instance.name));
+    }
+    if plan.suspended {
+        return State::no(reason::SUSPENDED, "spec.suspend is true; events are kept.");
+    }
+    if instance.suspended {
+        let message = format!("spec.suspend of ChatInstance {:?} is true; events are kept.", instance.name);
+        return State::no(reason::SUSPENDED, message);
+    }
+    match health {
+        None => State::unknown(reason::NO_EVENTS_YET, "Nothing was to be delivered yet."),
+        Some(health) if health.ok => State::yes(reason::DELIVERING),
+        Some(health) => State::no(&health.reason, health.message.clone()),
+    }
+}
