@@ -159,33 +159,42 @@ fn unsent(error: &reqwest::Error, host: &str) -> State {
         );
     }
     let mut source = error.source();
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<io::Error>()
-            && error.kind() == io::ErrorKind::ConnectionRefused
-        {
-            return State::no(
-                reason::CONNECTION_REFUSED,
-                format!("{host} refused the connection: is the platform running, and is spec.url right?"),
-            );
+    while let Some(cause) = source {
+        if let Some(cause) = cause.downcast_ref::<io::Error>() {
+            if cause.kind() == io::ErrorKind::ConnectionRefused {
+                return State::no(
+                    reason::CONNECTION_REFUSED,
+                    format!("{host} refused the connection: is the platform running, and is spec.url right?"),
+                );
+            }
+            if let Some(sentence) = tls(cause, host) {
+                return State::no(reason::CONNECTION_FAILED, sentence);
+            }
         }
-        if error.downcast_ref::<rustls::Error>().is_some() {
-            return State::no(
-                reason::CONNECTION_FAILED,
-                format!(
-                    "The certificate of {host} is not trusted: name its authority in spec.tls.caFrom, or give it one for this name."
-                ),
-            );
-        }
-        if error.to_string().contains("dns error") {
+        if cause.to_string().contains("dns error") {
             return State::no(
                 reason::CONNECTION_FAILED,
-                format!("The name {host} does not resolve: look at spec.url."),
+                format!("The name in {host} does not resolve: look at spec.url."),
             );
         }
-        source = error.source();
+        source = cause.source();
     }
     if error.is_timeout() {
         return State::no(reason::TIMEOUT, format!("No connection to {host} was made in time."));
     }
     State::no(reason::CONNECTION_FAILED, format!("No connection to {host} could be made: look at spec.url."))
+}
+
+/// What a failed TLS handshake means; `None` where it is no such failure.
+fn tls(error: &io::Error, host: &str) -> Option<String> {
+    let inner = error.get_ref()?;
+    if let Some(error) = inner.downcast_ref::<io::Error>() {
+        return tls(error, host);
+    }
+    Some(match inner.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(_) => format!(
+            "The certificate of {host} is not trusted, or is for another name: name its authority in spec.tls.caFrom, or look at spec.url."
+        ),
+        _ => format!("{host} does not speak TLS as expected: is it http:// in spec.url that is meant?"),
+    })
 }

@@ -4,6 +4,7 @@ pub mod api_server;
 pub mod chart;
 pub mod cluster;
 pub mod pod;
+pub mod open_webui;
 pub mod product;
 pub mod receiver;
 
