@@ -70,6 +70,13 @@ where
     let api: Api<K> = Api::namespaced(ctx.client.clone(), &key.0);
     let written = match read(step, api.get_opt(&key.1)).await? {
         None => create(ctx, step, &api, &wanted.object).await?,
+        Some(live) if leaving(live.meta(), wanted.object.meta()) => {
+            let kind = K::kind(&());
+            return Err(Error::Leaving(format!(
+                "{kind} {:?} belongs to an earlier ChatInstance of this name; it is made anew as soon as it is gone.",
+                key.1
+            )));
+        }
         Some(live) if !ours(live.meta(), wanted.object.meta()) => {
             let kind = K::kind(&());
             return Err(Error::NotOwned(format!(
@@ -116,6 +123,19 @@ fn ours(live: &ObjectMeta, wanted: &ObjectMeta) -> bool {
     match (owner(live), owner(wanted)) {
         (Some(live), Some(wanted)) => live == wanted,
         (Some(_), None) | (None, _) => instance(live).is_some() && instance(live) == instance(wanted),
+    }
+}
+
+/// Whether an object goes with an earlier owner of the same kind and name: Kubernetes is about to delete it.
+pub fn leaving(live: &ObjectMeta, wanted: &ObjectMeta) -> bool {
+    let owner = |metadata: &ObjectMeta| {
+        metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).cloned()
+    };
+    match (owner(live), owner(wanted)) {
+        (Some(live), Some(wanted)) => {
+            live.kind == wanted.kind && live.name == wanted.name && live.uid != wanted.uid
+        }
+        _ => false,
     }
 }
 
@@ -172,6 +192,8 @@ mod tests {
         let (owned, kept) = (metadata(Some("1"), Some("team")), metadata(None, Some("team")));
         assert!(ours(&owned, &owned));
         assert!(!ours(&metadata(Some("2"), Some("team")), &owned), "of an earlier one of this name");
+        assert!(leaving(&metadata(Some("2"), Some("team")), &owned) && !leaving(&owned, &owned));
+        assert!(!leaving(&kept, &owned) && !leaving(&owned, &kept));
         assert!(ours(&kept, &owned) && ours(&owned, &kept), "the volume, when onDelete changes");
         assert!(!ours(&metadata(None, None), &owned));
         assert!(!ours(&metadata(None, Some("other")), &kept));
