@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::chat_instance::{Attached, DispatcherStatus};
-use crate::api::conditions::{Report, State, reason};
+use crate::api::conditions::{INTAKE_READY, REACHABLE, Report, State, reason, told as condition_told};
 use crate::api::{ChatInstance, ChatInstanceStatus};
 use crate::controller::context::Context;
 use crate::controller::error::Error;
@@ -31,11 +31,19 @@ pub async fn write(ctx: &Context, key: &Key, instance: &ChatInstance, family: &F
     let platform = family.outcome.platforms.first();
     let told = ctx.desk.report(key);
     let dispatcher = dispatcher(ctx, key, instance);
+    let before = |type_| {
+        let conditions = last.as_ref().map(|last| last.conditions.as_slice()).unwrap_or_default();
+        condition_told(conditions, type_, verdict.generation)
+    };
+    let intake_ready = intake(ctx, key, paused, platform, told.as_ref(), &fleet);
     let facts = InstanceFacts {
         paused,
         programmed: programmed(key, family, &fleet, last.as_ref(), verdict.generation),
-        reachable: reachable(platform, told.as_ref()),
-        intake_ready: intake(ctx, key, paused, platform, told.as_ref(), &fleet),
+        reachable: reachable(platform, told.as_ref(), before(REACHABLE)),
+        intake_ready: match before(INTAKE_READY).filter(|old| old.reason != reason::PAUSED) {
+            Some(old) if unseen(key, &dispatcher, &fleet, platform, told.as_ref()) => old,
+            _ => intake_ready,
+        },
         dispatcher_available: available(key, &dispatcher, &fleet),
     };
     let next = ChatInstanceStatus {
@@ -66,8 +74,8 @@ pub async fn not_compiled(
         resolved_refs: problem.clone(),
         programmed: State::no(reason::PAUSED, "Paused; ResolvedRefs says why."),
         more: vec![
-            (crate::api::conditions::REACHABLE, unknown()),
-            (crate::api::conditions::INTAKE_READY, unknown()),
+            (REACHABLE, unknown()),
+            (INTAKE_READY, unknown()),
             (crate::api::conditions::DISPATCHER_AVAILABLE, unknown()),
         ],
     };
@@ -148,10 +156,24 @@ fn programmed(
     )
 }
 
-fn reachable(platform: Option<&PlatformPlan>, told: Option<&PlatformReport>) -> State {
+/// Whether this replica, which may lead since a moment, has not seen yet what the intake's state follows from.
+fn unseen(
+    key: &Key,
+    dispatcher: &DispatcherStatus,
+    fleet: &Fleet,
+    platform: Option<&PlatformPlan>,
+    told: Option<&PlatformReport>,
+) -> bool {
+    let silent = dispatcher.ready_replicas > 0 && fleet.instances(key).flatten().next().is_none();
+    silent || (platform.is_some_and(|plan| plan.relay.is_some()) && told.is_none())
+}
+
+fn reachable(platform: Option<&PlatformPlan>, told: Option<&PlatformReport>, before: Option<State>) -> State {
     match (platform, told) {
         (None, _) => not_probed(),
-        (Some(_), None) => State::unknown(reason::PENDING, "The platform has not been asked yet."),
+        (Some(_), None) => before
+            .filter(|old| old.reason != reason::NOT_PROBED)
+            .unwrap_or_else(|| State::unknown(reason::PENDING, "The platform has not been asked yet.")),
         (Some(_), Some(report)) => report.reachable.clone(),
     }
 }

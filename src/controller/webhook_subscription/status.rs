@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::conditions::{State, reason};
+use crate::api::conditions::{DELIVERING, State, reason, told};
 use crate::api::webhook_subscription::LastFailure;
 use crate::api::{WebhookSubscription, WebhookSubscriptionStatus};
 use crate::controller::context::Context;
@@ -40,10 +40,19 @@ pub async fn write(
         return Ok(());
     }
     let health = fleet.subscription(instance, key).and_then(|seen| seen.health.clone()).map(trusted);
+    let mut delivering = delivering(plan, health.as_ref());
+    // A process that has just begun has not tried anything yet; how the last delivery went stays true.
+    if delivering.reason == reason::NO_EVENTS_YET
+        && let Some(last) = &last
+        && let Some(old) = told(&last.conditions, DELIVERING, verdict.generation)
+        && ![reason::PAUSED, reason::SUSPENDED, reason::PENDING].contains(&old.reason.as_str())
+    {
+        delivering = old;
+    }
     let facts = SubscriptionFacts {
         paused: !verdict.accepted.status || !verdict.resolved_refs.status,
         programmed: programmed(ctx, instance, key, family, &fleet, last.as_ref(), verdict.generation),
-        delivering: delivering(plan, health.as_ref()),
+        delivering,
     };
     finish(ctx, subscription, verdict, &facts, last, health.as_ref()).await
 }
