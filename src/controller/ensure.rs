@@ -14,7 +14,7 @@ use super::context::Context;
 use super::error::Error;
 use super::memory::{Written, lags};
 use super::stores::{INSTANCE, key_of, reference};
-use super::write::{apply, create, read};
+use super::write::{apply, create, merge, read};
 
 /// Annotation that holds the hash of what was applied last.
 const APPLIED: &str = "chathooks.dev/applied";
@@ -90,11 +90,18 @@ where
             live
         }
         Some(live) => {
-            let mut body =
-                serde_json::to_value(&wanted.object).map_err(|error| Error::Build(error.to_string()))?;
+            let mut body = value(&wanted.object)?;
             // Not an object that was made anew under this name meanwhile.
             body["metadata"]["uid"] = json!(live.meta().uid);
-            apply(ctx, step, &api, &key.1, &body).await?
+            match apply(ctx, step, &api, &key.1, &body).await {
+                Ok(now) if holds(&value(&now)?, &value(&wanted.object)?) => now,
+                Err(Error::Api { step, source }) if !invalid(&source) => {
+                    return Err(Error::Api { step, source });
+                }
+                // Items that somebody added to a list stay when it is applied; a merge replaces lists.
+                Ok(_) | Err(Error::Api { .. }) => merge(ctx, step, &api, &key.1, &body).await?,
+                Err(error) => return Err(error),
+            }
         }
     };
     ctx.memory.set(
@@ -144,8 +151,16 @@ fn stands<K: Resource + Serialize>(live: &K, wanted: &Wanted<K>) -> Result<bool,
     if live.annotations().get(APPLIED) != Some(&wanted.hash) {
         return Ok(false);
     }
-    let json = |object: &K| serde_json::to_value(object).map_err(|error| Error::Build(error.to_string()));
-    Ok(holds(&json(live)?, &json(&wanted.object)?))
+    Ok(holds(&value(live)?, &value(&wanted.object)?))
+}
+
+fn value(object: &impl Serialize) -> Result<Value, Error> {
+    serde_json::to_value(object).map_err(|error| Error::Build(error.to_string()))
+}
+
+/// Whether the API server took an object for wrong, as it does when a list has become a mixture.
+fn invalid(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 422)
 }
 
 /// Whether everything wanted is there. Lists are compared whole, since defaults are only ever added to their items.

@@ -80,6 +80,21 @@ where
     write(ctx, step, api.patch(name, &params, &Patch::Apply(object))).await
 }
 
+/// Writes what is given into an object that is ours: lists are replaced, other fields stay.
+pub async fn merge<K>(
+    ctx: &Context,
+    step: &'static str,
+    api: &Api<K>,
+    name: &str,
+    object: &Value,
+) -> Result<K, Error>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    write(ctx, step, api.patch(name, &params, &Patch::Merge(object))).await
+}
+
 /// Adds values to a Secret that is ours.
 pub async fn merge_data(
     ctx: &Context,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{CHATHOOKS, Scene, TEAM, subscription};
+use super::{CHATHOOKS, Scene, TEAM, instance, subscription};
 use crate::support::cluster::{Operator, PATIENCE, wait_for};
 
 /// How often each kind was reconciled, by its label.
@@ -47,7 +47,18 @@ async fn settled(operator: &Operator) {
 
 #[tokio::test]
 async fn nothing_is_written_without_a_change() {
-    let mut scene = Scene::with_team().await;
+    let mut scene = Scene::start().await;
+    // Values that read differently in the API server than they were written.
+    let dispatcher = json!({
+        "resources": {"requests": {"cpu": "0.1", "memory": "1024Ki"}, "limits": {"memory": "1024Mi"}},
+        "queue": {"embedded": {"size": "1024Mi", "onDelete": "Delete"}},
+        "podTemplate": {
+            "labels": {"team": "chat"}, "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"key": "chat", "operator": "Exists"}], "imagePullSecrets": [{"name": "pull"}],
+        },
+    });
+    scene.apply(instance(TEAM, json!({"dispatcher": dispatcher}))).await;
+    scene.becomes("ChatInstance", TEAM, "Ready", "True").await;
     for name in ["one", "two"] {
         scene.apply(subscription(name, &scene.receiver.url("/in"), json!({}))).await;
         scene.becomes("WebhookSubscription", name, "Ready", "True").await;
