@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::amounts;
 use super::context::Context;
 use super::error::Error;
 use super::memory::{Written, lags};
@@ -166,9 +167,10 @@ fn invalid(error: &kube::Error) -> bool {
 /// Whether everything wanted is there. Lists are compared whole, since defaults are only ever added to their items.
 fn holds(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => {
-            wanted.iter().all(|(name, wanted)| live.get(name).is_some_and(|live| holds(live, wanted)))
-        }
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
+            let same = if matches!(name.as_str(), "requests" | "limits") { amounts::holds } else { holds };
+            live.get(name).is_some_and(|live| same(live, wanted))
+        }),
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| holds(live, wanted))
         }

@@ -4,6 +4,7 @@
 //! manifest means: those are in [`plan`](crate::plan).
 
 pub mod admin;
+pub mod amounts;
 pub mod chat_instance;
 pub mod context;
 pub mod dirty;

@@ -51,7 +51,7 @@ async fn nothing_is_written_without_a_change() {
     // Values that read differently in the API server than they were written.
     let dispatcher = json!({
         "resources": {"requests": {"cpu": "0.1", "memory": "1024Ki"}, "limits": {"memory": "1024Mi"}},
-        "queue": {"embedded": {"size": "1024Mi", "onDelete": "Delete"}},
+        "queue": {"embedded": {"size": "1500M", "onDelete": "Delete"}},
         "podTemplate": {
             "labels": {"team": "chat"}, "nodeSelector": {"kubernetes.io/os": "linux"},
             "tolerations": [{"key": "chat", "operator": "Exists"}], "imagePullSecrets": [{"name": "pull"}],
