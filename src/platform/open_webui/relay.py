@@ -575,13 +575,13 @@ class Worker:
             refused = answer.get("errors") if isinstance(answer, dict) else None
             self.kept.dropped += len(refused) if isinstance(refused, list) else 0
             return True
-        if status in (400, 409, 413, 415, 422):
+        if status in (400, 409, 413, 422):
             if len(events) == 1:
                 self.kept.dropped += 1
                 return True
             middle = len(events) // 2
             return await self.deliver(web, events[:middle]) and await self.deliver(web, events[middle:])
-        self.back_off(after, slow=status in (401, 403, 404, 405, 410))
+        self.back_off(after, slow=status in (401, 403, 404, 405, 410, 415))
         return False
 
     def back_off(self, after, slow=False):
