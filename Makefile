@@ -32,13 +32,23 @@ demo: ## see events delivered, retried and verified, with nothing else installed
 	@$(PREPARE) rust
 	$(CARGO) run --locked --quiet -- demo $(ARGS)
 
+.PHONY: cluster
+cluster: ## start a local control plane with chathooks on it, and say what to try
+	@$(PREPARE) rust
+	@tests/cluster/up.sh
+
+.PHONY: cluster-down
+cluster-down: ## end what `make cluster` started
+	@tests/cluster/down.sh
+
 .PHONY: test
 test: ## run every test
 	@$(PREPARE) rust
 	@CHATHOOKS_TEST_PYTHON="$$($(PREPARE) python)"; \
 	CHATHOOKS_TEST_HELM="$$($(PREPARE) helm)"; \
 	CHATHOOKS_TEST_OPEN_WEBUI="$$($(PREPARE) open_webui)"; \
-	export CHATHOOKS_TEST_PYTHON CHATHOOKS_TEST_HELM CHATHOOKS_TEST_OPEN_WEBUI; \
+	CHATHOOKS_TEST_CONTROL_PLANE="$$($(PREPARE) control_plane)"; \
+	export CHATHOOKS_TEST_PYTHON CHATHOOKS_TEST_HELM CHATHOOKS_TEST_OPEN_WEBUI CHATHOOKS_TEST_CONTROL_PLANE; \
 	echo '== test: building and running all tests'; \
 	$(CARGO) test --locked --no-fail-fast
 
@@ -49,6 +59,7 @@ lint: ## check format, lints and dependencies
 	@$(CARGO) fmt --check
 	@echo '== lint: clippy'
 	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	@$(CARGO) clippy --locked --test cluster -- -D warnings
 	@$(MAKE) --no-print-directory lint-dependencies
 
 .PHONY: lint-dependencies

@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod board;
 pub mod cli;
 pub mod controller;
 pub mod dispatcher;
@@ -14,6 +15,7 @@ pub mod log;
 pub mod metrics;
 pub mod plan;
 pub mod platform;
+pub mod pod;
 pub mod standalone;
 pub mod status;
 pub mod telemetry;

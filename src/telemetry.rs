@@ -20,12 +20,17 @@ pub enum Format {
     Json,
 }
 
+/// They warn at every failed try of a watch; whoever watches says it once. May be overridden by name.
+const LIBRARIES: &str = "kube_runtime=error,kube_client=error";
+
 /// Begins to log. `filter` is a level (`info`) or directives (`info,chathooks::dispatcher=debug`); without one,
 /// `RUST_LOG` decides, else `info`.
 pub fn start(format: Format, filter: Option<&str>) -> Result<(), ParseError> {
     let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    let directives = filter.or(from_environment.as_deref()).unwrap_or_default();
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(directives)?;
+    let directives = filter.or(from_environment.as_deref()).filter(|text| !text.trim().is_empty());
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse(format!("{LIBRARIES},{}", directives.unwrap_or("info")))?;
     let terminal = io::stderr().is_terminal();
     let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match format {

@@ -59,6 +59,12 @@ pub(super) enum Command {
     /// Serve a folder of manifests: take events, keep them durably, deliver them
     #[command(after_help = STANDALONE)]
     Standalone(StandaloneArguments),
+    /// Run the operator of a cluster: make dispatchers for ChatInstances and keep everything as its manifest says
+    #[command(after_help = OPERATOR)]
+    Operator(OperatorArguments),
+    /// Serve one ChatInstance of a cluster: what runs in the pods that the operator makes
+    #[command(after_help = DISPATCHER)]
+    Dispatcher(DispatcherArguments),
     /// Show it all at work on a temporary folder, with recorded events and a receiver that fails for a while
     Demo(DemoArguments),
     /// Say of every manifest in a folder whether it is right, offline
@@ -102,6 +108,74 @@ pub(super) struct StandaloneArguments {
     /// Secrets as Kubernetes mounts them: DIR/<namespace>/<name>/<key>
     #[arg(long, value_name = "DIR")]
     pub(super) secrets_dir: Option<PathBuf>,
+    /// How long requests and deliveries under way may take to end after SIGTERM or Ctrl-C
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    pub(super) grace: Duration,
+}
+
+const DISPATCHER: &str = "\
+The operator writes the plan of a ChatInstance into 16 Secrets, <instance>-plan-0 to -15. They are read where they are
+mounted, DIR/<n>/plan, so that a dispatcher starts while the API server is away, and watched by name, so that a change
+is served at once. The API server is found as in a pod, or by KUBECONFIG.
+
+/readyz says what is waited for. /v1/status and /v1/observed want the bearer token of the Secret <instance>-admin.
+
+Example:
+  chathooks dispatcher --namespace ai --instance team-chat --plan-dir /etc/chathooks/plan \\
+    --data-dir /var/lib/chathooks --listen 0.0.0.0:8080 --admin-listen 0.0.0.0:9090";
+
+const OPERATOR: &str = "\
+Uses the pod's own ServiceAccount, or the cluster of KUBECONFIG. Several replicas may run: all watch and are ready, the
+one that holds the Lease writes. charts/chathooks installs it with the rights it needs.
+
+Example:
+  chathooks operator --namespace chathooks-system --image registry.example.com/chathooks:0.1.0";
+
+#[derive(Debug, Args)]
+pub(super) struct OperatorArguments {
+    /// The operator's own namespace, where its Lease is
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
+    pub(super) namespace: String,
+    /// Namespace to watch; may be given several times [default: all]
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) watch_namespace: Vec<String>,
+    /// Image of the dispatcher's pods
+    #[arg(long, value_name = "IMAGE", env = "CHATHOOKS_IMAGE")]
+    pub(super) image: String,
+    /// Name of the Lease for which replicas run
+    #[arg(long, value_name = "NAME", default_value = "chathooks-operator")]
+    pub(super) lease_name: String,
+    /// Name of this replica; no two that live may have the same
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub(super) identity: String,
+    /// Address of probes and metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    pub(super) admin_listen: SocketAddr,
+    /// How long writes under way may take to end after SIGTERM or Ctrl-C
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub(super) grace: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DispatcherArguments {
+    /// Namespace of the ChatInstance
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) namespace: String,
+    /// Name of the ChatInstance
+    #[arg(long, value_name = "NAME")]
+    pub(super) instance: String,
+    /// Where the pieces of its plan are mounted
+    #[arg(long, value_name = "DIR", default_value = "/etc/chathooks/plan")]
+    pub(super) plan_dir: PathBuf,
+    /// Where events and delivery state are kept; one process at a time
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/chathooks")]
+    pub(super) data_dir: PathBuf,
+    /// Address at which events are taken
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub(super) listen: SocketAddr,
+    /// Address of probes, metrics, /v1/status and /v1/observed
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
+    pub(super) admin_listen: SocketAddr,
     /// How long requests and deliveries under way may take to end after SIGTERM or Ctrl-C
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub(super) grace: Duration,

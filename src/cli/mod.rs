@@ -9,7 +9,10 @@ mod chart_rbac;
 mod check;
 mod crds;
 mod demo;
+mod dispatcher;
+mod operator;
 mod output;
+mod signals;
 mod standalone;
 
 use arguments::{Arguments, Command};
@@ -31,6 +34,8 @@ pub fn main() -> ExitCode {
         Command::Crds => crds::run(),
         Command::ChartRbac => chart_rbac::run(),
         Command::Standalone(options) => block_on(standalone::run(options)),
+        Command::Operator(options) => block_on(operator::run(options)),
+        Command::Dispatcher(options) => block_on(dispatcher::run(options)),
         Command::Demo(options) => block_on(async move {
             demo::run(options.once).await.unwrap_or_else(|error| {
                 output::print_error(&error);

@@ -61,7 +61,8 @@ where
     let seen = store.get(&reference(&key));
     if let (Some(known), Some(seen)) = (&known, &seen)
         && known.content == wanted.hash.as_str()
-        && (Some(known.version.as_str()) == seen.meta().resource_version.as_deref() || lags(seen.meta(), known))
+        && (Some(known.version.as_str()) == seen.meta().resource_version.as_deref()
+            || lags(seen.meta(), known))
     {
         ctx.metrics.skipped();
         return Ok(());
@@ -82,7 +83,8 @@ where
             live
         }
         Some(live) => {
-            let mut body = serde_json::to_value(&wanted.object).map_err(|error| Error::Build(error.to_string()))?;
+            let mut body =
+                serde_json::to_value(&wanted.object).map_err(|error| Error::Build(error.to_string()))?;
             // Not an object that was made anew under this name meanwhile.
             body["metadata"]["uid"] = json!(live.meta().uid);
             apply(ctx, step, &api, &key.1, &body).await?
@@ -147,7 +149,8 @@ mod tests {
 
     #[test]
     fn defaults_are_no_difference_and_changes_are() {
-        let live = json!({"spec": {"replicas": 1, "added": true, "ports": [{"port": 80, "protocol": "TCP"}]}});
+        let live =
+            json!({"spec": {"replicas": 1, "added": true, "ports": [{"port": 80, "protocol": "TCP"}]}});
         assert!(holds(&live, &json!({"spec": {"replicas": 1, "ports": [{"port": 80}]}})));
         assert!(!holds(&live, &json!({"spec": {"replicas": 2}})));
         assert!(!holds(&live, &json!({"spec": {"ports": []}})));

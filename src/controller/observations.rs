@@ -36,7 +36,12 @@ impl Observations {
     }
 
     /// Notes what an endpoint told; returns what it had told before. Nothing is kept of one that is not ready any more.
-    pub fn told(&self, key: &Key, address: SocketAddr, observed: Option<Arc<Observed>>) -> Option<Arc<Observed>> {
+    pub fn told(
+        &self,
+        key: &Key,
+        address: SocketAddr,
+        observed: Option<Arc<Observed>>,
+    ) -> Option<Arc<Observed>> {
         let mut all = self.lock();
         let place = all.get_mut(key)?.get_mut(&address)?;
         std::mem::replace(place, observed)

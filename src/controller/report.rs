@@ -29,7 +29,10 @@ where
 /// Writes the status if it differs from the last.
 pub async fn write<K, S>(ctx: &Context, object: &K, last: Option<&S>, next: &S) -> Result<(), Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
     S: Serialize + PartialEq,
 {
     if last == Some(next) {
@@ -68,7 +71,11 @@ where
 
 fn place<K: Resource<DynamicType = ()>>(object: &K) -> Place {
     let (namespace, name) = key_of(object);
-    (if K::kind(&()) == "ChatInstance" { "ChatInstance status" } else { "WebhookSubscription status" }, namespace, name)
+    (
+        if K::kind(&()) == "ChatInstance" { "ChatInstance status" } else { "WebhookSubscription status" },
+        namespace,
+        name,
+    )
 }
 
 /// Whether the object is gone, or another of its name is there.

@@ -1,13 +1,13 @@
 //! What is watched: our kinds, what we made, and the metadata of what is referred to. Everything is pruned before it
 //! is kept, and every change asks for another look at the objects it matters to.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::pin::pin;
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
+use futures::stream::select_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, PersistentVolumeClaim, Secret, Service, ServiceAccount,
@@ -16,10 +16,10 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt as _;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -128,14 +128,19 @@ pub fn stores() -> (Stores, Writers) {
 }
 
 /// Starts every watch; a task of the set must never end.
-pub fn watch_all(ctx: &Arc<Context>, writers: Writers, namespace: Option<&str>, tasks: &mut JoinSet<&'static str>) {
+pub fn watch_all(
+    ctx: &Arc<Context>,
+    writers: Writers,
+    namespaces: &[String],
+    tasks: &mut JoinSet<&'static str>,
+) {
     let client = ctx.client.clone();
     let all = watcher::Config::default();
     let ours = || watcher::Config::default().labels(MANAGED_BY);
     let on = Arc::clone(ctx);
     tasks.spawn(follow(
         "the watch on ChatInstances",
-        scoped::<DeserializeGuard<ChatInstance>>(&client, namespace),
+        scoped::<DeserializeGuard<ChatInstance>>(&client, namespaces),
         all.clone(),
         writers.instances,
         readable,
@@ -151,7 +156,7 @@ pub fn watch_all(ctx: &Arc<Context>, writers: Writers, namespace: Option<&str>, 
     let on = Arc::clone(ctx);
     tasks.spawn(follow(
         "the watch on WebhookSubscriptions",
-        scoped::<DeserializeGuard<WebhookSubscription>>(&client, namespace),
+        scoped::<DeserializeGuard<WebhookSubscription>>(&client, namespaces),
         all.clone(),
         writers.subscriptions,
         readable,
@@ -172,13 +177,13 @@ pub fn watch_all(ctx: &Arc<Context>, writers: Writers, namespace: Option<&str>, 
             on.mark_subscription(key);
         },
     ));
-    values(ctx, "the watch on Secrets", Source::Secret, namespace, writers.secrets, tasks);
-    values(ctx, "the watch on ConfigMaps", Source::ConfigMap, namespace, writers.config_maps, tasks);
-    if namespace.is_none() {
+    values(ctx, "the watch on Secrets", Source::Secret, namespaces, writers.secrets, tasks);
+    values(ctx, "the watch on ConfigMaps", Source::ConfigMap, namespaces, writers.config_maps, tasks);
+    if namespaces.is_empty() {
         let on = Arc::clone(ctx);
         tasks.spawn(follow(
             "the watch on Namespaces",
-            Api::<Metadata<Namespace>>::all(client.clone()),
+            vec![Api::<Metadata<Namespace>>::all(client.clone())],
             all,
             writers.namespaces,
             Some,
@@ -191,13 +196,62 @@ pub fn watch_all(ctx: &Arc<Context>, writers: Writers, namespace: Option<&str>, 
             },
         ));
     }
-    made(ctx, "the watch on StatefulSets", scoped::<StatefulSet>(&client, namespace), ours(), writers.stateful_sets, tasks);
-    made(ctx, "the watch on PersistentVolumeClaims", scoped::<PersistentVolumeClaim>(&client, namespace), ours(), writers.claims, tasks);
-    made(ctx, "the watch on EndpointSlices", scoped::<EndpointSlice>(&client, namespace), ours(), writers.slices, tasks);
-    made(ctx, "the watch on Services", scoped::<Metadata<Service>>(&client, namespace), ours(), writers.services, tasks);
-    made(ctx, "the watch on ServiceAccounts", scoped::<Metadata<ServiceAccount>>(&client, namespace), ours(), writers.accounts, tasks);
-    made(ctx, "the watch on Roles", scoped::<Metadata<Role>>(&client, namespace), ours(), writers.roles, tasks);
-    made(ctx, "the watch on RoleBindings", scoped::<Metadata<RoleBinding>>(&client, namespace), ours(), writers.bindings, tasks);
+    made(
+        ctx,
+        "the watch on StatefulSets",
+        scoped::<StatefulSet>(&client, namespaces),
+        ours(),
+        writers.stateful_sets,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on PersistentVolumeClaims",
+        scoped::<PersistentVolumeClaim>(&client, namespaces),
+        ours(),
+        writers.claims,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on EndpointSlices",
+        scoped::<EndpointSlice>(&client, namespaces),
+        ours(),
+        writers.slices,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on Services",
+        scoped::<Metadata<Service>>(&client, namespaces),
+        ours(),
+        writers.services,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on ServiceAccounts",
+        scoped::<Metadata<ServiceAccount>>(&client, namespaces),
+        ours(),
+        writers.accounts,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on Roles",
+        scoped::<Metadata<Role>>(&client, namespaces),
+        ours(),
+        writers.roles,
+        tasks,
+    );
+    made(
+        ctx,
+        "the watch on RoleBindings",
+        scoped::<Metadata<RoleBinding>>(&client, namespaces),
+        ours(),
+        writers.bindings,
+        tasks,
+    );
 }
 
 /// Waits until every store has been filled once.
@@ -241,17 +295,22 @@ fn values<K>(
     ctx: &Arc<Context>,
     name: &'static str,
     source: Source,
-    namespace: Option<&str>,
+    namespaces: &[String],
     writer: Writer<Metadata<K>>,
     tasks: &mut JoinSet<&'static str>,
 ) where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Send
+        + Sync
+        + 'static,
     Metadata<K>: DeserializeOwned,
 {
     let on = Arc::clone(ctx);
     tasks.spawn(follow(
         name,
-        scoped::<Metadata<K>>(&ctx.client, namespace),
+        scoped::<Metadata<K>>(&ctx.client, namespaces),
         watcher::Config::default(),
         writer,
         Some,
@@ -270,7 +329,7 @@ fn values<K>(
 fn made<K>(
     ctx: &Arc<Context>,
     name: &'static str,
-    api: Api<K>,
+    scopes: Vec<Api<K>>,
     config: watcher::Config,
     writer: Writer<K>,
     tasks: &mut JoinSet<&'static str>,
@@ -278,7 +337,7 @@ fn made<K>(
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let on = Arc::clone(ctx);
-    tasks.spawn(follow(name, api, config, writer, Some, move |_, seen: Seen<'_, K>| {
+    tasks.spawn(follow(name, scopes, config, writer, Some, move |_, seen: Seen<'_, K>| {
         let object = seen.object();
         let namespace = object.meta().namespace.clone().unwrap_or_default();
         if let Some(instance) = object.annotations().get(INSTANCE) {
@@ -288,14 +347,15 @@ fn made<K>(
     }));
 }
 
-fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+/// One interface per namespace, or one for all.
+fn scoped<K>(client: &Client, namespaces: &[String]) -> Vec<Api<K>>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
 {
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+    if namespaces.is_empty() {
+        return vec![Api::all(client.clone())];
     }
+    namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
 }
 
 /// An object as the watch tells of it.
@@ -329,10 +389,11 @@ fn readable<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Opti
     }
 }
 
-/// Keeps a store filled, and tells of every change after it is in the store, with what stood there before.
+/// Keeps a store filled from one watch a scope, and tells of every change after it is in the store, with what stood
+/// there before.
 async fn follow<W, K>(
     name: &'static str,
-    api: Api<W>,
+    scopes: Vec<Api<W>>,
     config: watcher::Config,
     mut writer: Writer<K>,
     read: impl Fn(W) -> Option<K>,
@@ -344,42 +405,97 @@ where
     K::DynamicType: Hash + Eq,
 {
     let reader = writer.as_reader();
-    let mut before: HashMap<ObjectRef<K>, Arc<K>> = HashMap::new();
-    let mut events = pin!(watcher(api, config).default_backoff());
-    loop {
-        let event = match events.try_next().await {
-            Ok(Some(event)) => event,
-            Ok(None) => return name,
+    let mut listings: Vec<Listing<K>> = scopes.iter().map(|_| Listing::default()).collect();
+    let mut filled = false;
+    let watches = scopes.into_iter().enumerate().map(|(scope, api)| {
+        watcher(api, config.clone()).default_backoff().map(move |event| (scope, event)).boxed()
+    });
+    let mut events = select_all(watches);
+    writer.apply_watcher_event(&Event::Init);
+    while let Some((scope, event)) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
             Err(error) => {
                 tracing::warn!(%error, "{name} was interrupted and is begun again");
                 continue;
             }
         };
-        let Some(event) = prepare(event, &read) else { continue };
-        match &event {
-            Event::Apply(object) => {
-                let old = reader.get(&ObjectRef::from_obj(object));
+        let (Some(event), Some(listing)) = (prepare(event, &read), listings.get_mut(scope)) else { continue };
+        match event {
+            Event::Init => listing.seen.clear(),
+            Event::InitApply(object) | Event::Apply(object) if !filled => {
+                listing.take(&object);
+                writer.apply_watcher_event(&Event::InitApply(object));
+            }
+            // What goes while others are still listed is found by the next listing at the latest.
+            Event::Delete(_) if !filled => {}
+            Event::InitApply(object) | Event::Apply(object) => {
+                listing.take(&object);
+                let old = reader.get(&ObjectRef::from_obj(&object));
+                let event = Event::Apply(object);
                 writer.apply_watcher_event(&event);
-                changed(old.as_deref(), Seen::There(object));
+                if let Event::Apply(object) = &event {
+                    changed(old.as_deref(), Seen::There(object));
+                }
             }
             Event::Delete(object) => {
+                listing.known.remove(&ObjectRef::from_obj(&object));
+                let event = Event::Delete(object);
                 writer.apply_watcher_event(&event);
-                changed(None, Seen::Gone(object));
-            }
-            Event::Init | Event::InitApply(_) => writer.apply_watcher_event(&event),
-            Event::InitDone => {
-                before.extend(reader.state().into_iter().map(|object| (ObjectRef::from_obj(&*object), object)));
-                writer.apply_watcher_event(&event);
-                for object in reader.state() {
-                    let old = before.remove(&ObjectRef::from_obj(&*object));
-                    changed(old.as_deref(), Seen::There(&object));
+                if let Event::Delete(object) = &event {
+                    changed(None, Seen::Gone(object));
                 }
+            }
+            Event::InitDone => {
                 // What vanished while nobody watched.
-                for (_, object) in before.drain() {
-                    changed(None, Seen::Gone(&object));
+                for gone in listing.end() {
+                    if let Some(object) = reader.get(&gone) {
+                        writer.apply_watcher_event(&Event::Delete((*object).clone()));
+                        changed(None, Seen::Gone(&object));
+                    }
+                }
+                if !filled && listings.iter().all(|listing| listing.listed) {
+                    filled = true;
+                    writer.apply_watcher_event(&Event::InitDone);
+                    for object in reader.state() {
+                        changed(None, Seen::There(&object));
+                    }
                 }
             }
         }
+    }
+    name
+}
+
+/// What one watch has listed.
+struct Listing<K: Resource<DynamicType = ()>> {
+    /// A listing has come to its end.
+    listed: bool,
+    /// Objects of the listing under way, or since it.
+    seen: HashSet<ObjectRef<K>>,
+    /// Objects that are there.
+    known: HashSet<ObjectRef<K>>,
+}
+
+impl<K: Resource<DynamicType = ()>> Default for Listing<K> {
+    fn default() -> Self {
+        Self { listed: false, seen: HashSet::new(), known: HashSet::new() }
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Listing<K> {
+    fn take(&mut self, object: &K) {
+        let reference = ObjectRef::from_obj(object);
+        self.seen.insert(reference.clone());
+        self.known.insert(reference);
+    }
+
+    /// Ends a listing; returns what was there before and is not any more.
+    fn end(&mut self) -> Vec<ObjectRef<K>> {
+        self.listed = true;
+        let gone: Vec<_> = self.known.difference(&self.seen).cloned().collect();
+        self.known.retain(|one| self.seen.contains(one));
+        gone
     }
 }
 

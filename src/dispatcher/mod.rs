@@ -11,13 +11,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 pub mod admin;
+mod bearer;
+pub mod data_folder;
 pub mod delivery;
+mod descriptors;
 pub mod engine;
 pub mod http_server;
 pub mod intake;
 pub mod matcher;
+pub mod observed;
 pub mod problem;
+pub mod relays;
 pub mod retry;
+pub mod serving;
 pub mod signing;
 pub mod snapshot;
 pub mod storage;
@@ -25,6 +31,7 @@ pub mod targets;
 
 use self::engine::{Completeness, EngineError, Process};
 use self::intake::{IntakeInstance, IntakeTable};
+use self::relays::{RelayTable, Relays};
 use self::snapshot::{InstanceSnapshot, SubscriptionSnapshot};
 use self::storage::InstanceStorage;
 use crate::log::segment::OpenError;
@@ -65,6 +72,7 @@ pub struct Dispatcher {
     /// Plans are applied one at a time.
     applying: tokio::sync::Mutex<()>,
     table: watch::Sender<IntakeTable>,
+    relays: Arc<Relays>,
     failures: mpsc::Sender<DispatcherError>,
     failed: tokio::sync::Mutex<mpsc::Receiver<DispatcherError>>,
 }
@@ -86,6 +94,7 @@ impl Dispatcher {
             instances: Mutex::default(),
             applying: tokio::sync::Mutex::default(),
             table: watch::channel(IntakeTable::default()).0,
+            relays: Arc::default(),
             failures,
             failed: tokio::sync::Mutex::new(failed),
         }
@@ -120,6 +129,7 @@ impl Dispatcher {
             self.instances().remove(key);
         }
         self.publish_table();
+        self.relays.retain(&self.instances().keys().cloned().collect());
         for (key, instance) in gone {
             tracing::info!(
                 namespace = key.0,
@@ -217,9 +227,20 @@ impl Dispatcher {
         self.table.subscribe()
     }
 
+    /// What relays say of themselves.
+    pub fn relays(&self) -> Arc<Relays> {
+        Arc::clone(&self.relays)
+    }
+
     /// How everything stands now, by namespace and name.
     pub fn snapshot(&self) -> Vec<InstanceSnapshot> {
-        self.instances().values().map(|instance| instance.snapshot()).collect()
+        let now = Instant::now();
+        let mut snapshots: Vec<_> = self.instances().values().map(|instance| instance.snapshot()).collect();
+        for one in &mut snapshots {
+            let figures = |relays: &RelayTable| (relays.count(now), relays.dropped());
+            (one.relay_workers, one.relay_dropped) = self.relays.read(&one.namespace, &one.name, figures);
+        }
+        snapshots
     }
 
     /// Stops intake's table, lets deliveries under way end within `grace`, saves state, ends.
@@ -280,6 +301,8 @@ impl Instance {
             taken_ms: engine::now_ms(),
             usage: self.events.usage(),
             unmatched: end.saturating_sub(self.engine.cursor()),
+            relay_workers: 0,
+            relay_dropped: 0,
             subscriptions: subscriptions.collect(),
         }
     }

@@ -90,6 +90,10 @@ pub struct InstanceSnapshot {
     pub usage: Usage,
     /// Events accepted but not yet matched.
     pub unmatched: u64,
+    /// Workers of the platform whose relay said hello within the last minute.
+    pub relay_workers: u64,
+    /// Events that relays dropped, since this process runs.
+    pub relay_dropped: u64,
     /// Its subscriptions.
     pub subscriptions: Vec<SubscriptionSnapshot>,
 }

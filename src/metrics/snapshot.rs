@@ -41,7 +41,7 @@ impl fmt::Debug for Gathered {
 /// Name, help, value.
 type Series<T> = (&'static str, &'static str, fn(&T) -> f64);
 
-const LOG_GAUGES: [Series<InstanceSnapshot>; 7] = [
+const INSTANCE_GAUGES: [Series<InstanceSnapshot>; 8] = [
     ("chathooks_log_unmatched_events", "Events accepted and not matched yet", |i| i.unmatched as f64),
     ("chathooks_log_capacity_bytes", "Bytes the event log may take", |i| i.usage.capacity_bytes as f64),
     ("chathooks_log_used_bytes", "Bytes of segments that cannot be recycled now", |i| {
@@ -55,13 +55,21 @@ const LOG_GAUGES: [Series<InstanceSnapshot>; 7] = [
     ("chathooks_log_dedup_window_seconds", "How far back repeats are recognised at least", |i| {
         i.usage.dedup_window_ms as f64 / 1000.0
     }),
+    (
+        "chathooks_relay_workers",
+        "Workers of the platform whose relay said hello within the last minute",
+        |i| i.relay_workers as f64,
+    ),
 ];
 
-const LOG_COUNTERS: [Series<InstanceSnapshot>; 2] = [
+const INSTANCE_COUNTERS: [Series<InstanceSnapshot>; 3] = [
     ("chathooks_log_corrupt_records", "Records found unreadable and skipped", |i| {
         i.usage.corrupt_records as f64
     }),
     ("chathooks_log_dropped_records", "Records given up to make room", |i| i.usage.dropped_records as f64),
+    ("chathooks_relay_dropped_events", "Events that relays dropped because their buffer was full", |i| {
+        i.relay_dropped as f64
+    }),
 ];
 
 const SUBSCRIPTION_GAUGES: [Series<SubscriptionSnapshot>; 2] = [
@@ -100,8 +108,8 @@ impl Collector for Gathered {
             .iter()
             .map(|i| ([("namespace", &*i.namespace), ("chat_instance", &*i.name)], i))
             .collect();
-        write(&mut encoder, MetricType::Gauge, &LOG_GAUGES, &logs)?;
-        write(&mut encoder, MetricType::Counter, &LOG_COUNTERS, &logs)?;
+        write(&mut encoder, MetricType::Gauge, &INSTANCE_GAUGES, &logs)?;
+        write(&mut encoder, MetricType::Counter, &INSTANCE_COUNTERS, &logs)?;
 
         let mut all = instances.iter().flat_map(|i| &i.subscriptions);
         let mut shown: Vec<_> = all.by_ref().take(MAX_SUBSCRIPTION_SERIES).collect();

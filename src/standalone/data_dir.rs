@@ -1,4 +1,4 @@
-//! The data folder's lock and the Secrets that chathooks makes in it.
+//! The data folder and the Secrets that chathooks makes in it.
 //!
 //! Values are written once, readable by the owner alone, and never printed.
 
@@ -8,11 +8,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
-
 use super::manifest::is_dns_name;
 use super::secret::{MAX_BYTES, is_key};
+use crate::dispatcher::data_folder::{DataFolder, DataFolderError};
 use crate::generated::random_value;
 use crate::plan::{Inputs, Key, Outcome, SecretInput, WantedSecret, compile};
 
@@ -22,9 +20,9 @@ const ROUNDS: usize = 3;
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// Another process holds it.
-    #[error("another chathooks works on {0}: stop it, or give this one a --data-dir of its own")]
-    Held(PathBuf),
+    /// It cannot be had as a whole.
+    #[error(transparent)]
+    Folder(#[from] DataFolderError),
     /// The file system says no.
     #[error("{path} cannot be used as it is needed below --data-dir: {source}")]
     Io {
@@ -37,33 +35,22 @@ pub enum DataDirError {
 
 /// The data folder, held by this process until dropped.
 #[derive(Debug)]
-pub struct DataDir {
-    path: PathBuf,
-    _lock: File,
-}
+pub struct DataDir(DataFolder);
 
 impl DataDir {
     /// Makes it if it is not there, and takes hold of it.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
-        make_folder(path)?;
-        let lock_path = path.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
-        let lock = lock.map_err(at(&lock_path))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(Errno::WOULDBLOCK) => Err(DataDirError::Held(path.to_owned())),
-            Err(error) => Err(at(&lock_path)(error.into())),
-        }
+        Ok(Self(DataFolder::open(path)?))
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Where the keys of a generated Secret are.
     pub fn secret_path(&self, namespace: &str, name: &str) -> PathBuf {
-        self.path.join("secrets").join(namespace).join(name)
+        self.path().join("secrets").join(namespace).join(name)
     }
 
     /// Compiles; makes the Secrets that the plan wants, and compiles again.
@@ -93,7 +80,7 @@ impl DataDir {
 
     /// Every Secret that was made.
     fn load(&self) -> Result<BTreeMap<Key, SecretInput>, DataDirError> {
-        let root = self.path.join("secrets");
+        let root = self.path().join("secrets");
         let mut secrets = BTreeMap::new();
         for namespace in names(&root, |name| is_dns_name(name, 63))? {
             for name in names(&root.join(&namespace), |name| is_dns_name(name, 253))? {

@@ -6,14 +6,12 @@
 mod admissions;
 mod changes;
 pub mod data_dir;
-mod descriptors;
 pub mod directory;
 pub mod folder;
 mod generations;
 pub mod manifest;
 pub mod secret;
 pub mod serve;
-pub mod status;
 pub mod store;
 pub mod walk;
 pub mod watch;

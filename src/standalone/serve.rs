@@ -3,26 +3,26 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use tokio::net::TcpListener;
+use serde_json::json;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::data_dir::{DataDir, DataDirError};
 use super::directory::Directory;
 use super::folder::{FileReport, Folder};
-use super::status::Board;
 use super::store::Patience;
-use super::{changes, descriptors, watch as watching};
-use crate::dispatcher::admin::{self, AdminState};
-use crate::dispatcher::http_server::{ServerLimits, serve as serve_http};
-use crate::dispatcher::intake::{self, IntakeLimits, IntakeState};
-use crate::dispatcher::{self, Dispatcher, DispatcherError};
-use crate::metrics::Metrics;
+use super::{changes, watch as watching};
+use crate::board::Board;
+use crate::dispatcher::admin::Access;
+use crate::dispatcher::serving::{
+    APPLY_AGAIN, Serving, ServingError, ServingOptions, Shown as Administration,
+};
+use crate::dispatcher::{Dispatcher, DispatcherError};
 use crate::plan::Outcome;
+use crate::status::chat_instance::not_probed;
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -49,25 +49,12 @@ pub enum ServeError {
     /// There is no such directory.
     #[error("{0} is not a directory that can be read; name the folder that holds your manifests")]
     NoDirectory(PathBuf),
-    /// An address is taken or not ours.
-    #[error("cannot listen on {address}: {source}; choose another with {flag}")]
-    Listen {
-        /// What was asked for.
-        address: SocketAddr,
-        /// Where to ask for something else.
-        flag: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// The data folder.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The dispatcher.
+    /// The process below.
     #[error(transparent)]
-    Dispatcher(#[from] DispatcherError),
-    /// A part that must not end has ended.
-    #[error("{0} ended unexpectedly; this is a bug, please report it")]
-    Ended(&'static str),
+    Serving(#[from] ServingError),
 }
 
 /// What is served once everything has started.
@@ -82,15 +69,6 @@ pub struct Started {
     /// Probes, metrics, status.
     pub admin: SocketAddr,
 }
-
-/// How often a plan that could not be applied is tried again.
-const APPLY_AGAIN: Duration = Duration::from_secs(5);
-
-/// Part of the grace that requests under way may take; the rest is for deliveries.
-const INTAKE_SHARE: u32 = 4;
-
-/// Part of the grace that is kept for writing state and leaving.
-const LEAVE: Duration = Duration::from_millis(500);
 
 /// What `/v1/status` and `/readyz` are made of.
 struct Shown {
@@ -111,17 +89,15 @@ pub async fn serve(
     if !options.directory.is_dir() {
         return Err(ServeError::NoDirectory(options.directory));
     }
-    let limits = ServerLimits { max_connections: descriptors::connections(), ..ServerLimits::default() };
     let data_dir = Arc::new(DataDir::open(&options.data_dir)?);
-    let intake = bind(options.listen, "--listen").await?;
-    let admin = bind(options.admin_listen, "--admin-listen").await?;
-    let metrics = Arc::new(Metrics::new(&options.revision));
-    let dispatcher = Arc::new(Dispatcher::new(dispatcher::Options {
+    let mut serving = Serving::bind(ServingOptions {
         data_dir: data_dir.path().to_owned(),
-        metrics: Arc::clone(&metrics),
-    }));
-    let measured = Arc::clone(&dispatcher);
-    metrics.set_snapshot(Arc::new(move || measured.snapshot()));
+        listen: options.listen,
+        admin_listen: options.admin_listen,
+        grace: options.grace,
+        revision: options.revision,
+    })
+    .await?;
 
     let mut directory = Directory::new(options.directory, options.secrets_dir);
     directory.look(Patience::AtOnce);
@@ -134,84 +110,37 @@ pub async fn serve(
         waiting_for: vec!["the event log to be read".to_owned()],
     }));
 
-    let (stopping, _) = watch::channel(());
-    let addresses = (intake.local_addr().ok(), admin.local_addr().ok());
-    let admin_state = admin_state(Arc::clone(&shown), Arc::clone(&dispatcher), Arc::clone(&metrics));
-    let mut admin_task = listen(admin, admin::router(admin_state), limits, stopping.subscribe(), LEAVE);
+    serving.open_admin(administration(Arc::clone(&shown), Arc::clone(&serving.dispatcher)));
+    let dispatcher = Arc::clone(&serving.dispatcher);
     let mut server = Server { dispatcher, data_dir, shown, files: folder.files(), outcome, unapplied: false };
-    server.apply().await?;
+    server.apply().await.map_err(ServingError::from)?;
 
-    let intake_state = IntakeState::new(
-        server.dispatcher.intake_table(),
-        Arc::new(SystemTime::now),
-        metrics,
-        IntakeLimits::default(),
-    );
-    let drain = options.grace / INTAKE_SHARE;
-    let mut intake_task = listen(intake, intake::router(intake_state), limits, stopping.subscribe(), drain);
+    serving.open_intake();
     started(&Started {
         folder: folder.clone(),
         outcome: Arc::clone(&server.outcome),
-        intake: addresses.0.unwrap_or(options.listen),
-        admin: addresses.1.unwrap_or(options.admin_listen),
+        intake: serving.intake_address(),
+        admin: serving.admin_address(),
     });
-
     let mut folders = watching::spawn(directory, folder);
-    let result = tokio::select! {
-        () = stop => Ok(()),
-        ended = server.follow(&mut folders) => Err(ended),
-        _ = &mut intake_task => Err(ServeError::Ended("the intake listener")),
-        _ = &mut admin_task => Err(ServeError::Ended("the admin listener")),
-    };
-    let deadline = Instant::now() + options.grace.saturating_sub(LEAVE);
-    stopping.send_replace(());
-    if result.is_ok() {
-        tracing::info!(grace = ?options.grace, "stopping: requests and deliveries under way may end");
-        // What is cut here was not acknowledged; senders try again.
-        let _ = timeout_at(deadline, &mut intake_task).await;
-        server.dispatcher.shutdown(deadline.saturating_duration_since(Instant::now())).await;
-    }
-    result
+    serving.run(stop, server.follow(&mut folders)).await
 }
 
-async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, flag, source })
-}
-
-fn listen(
-    listener: TcpListener,
-    router: axum::Router,
-    limits: ServerLimits,
-    mut stop: watch::Receiver<()>,
-    drain: Duration,
-) -> JoinHandle<usize> {
-    tokio::spawn(async move {
-        let stopped = async move {
-            // An error means that the sender is gone, and so is everything else.
-            let _ = stop.changed().await;
-        };
-        serve_http(listener, router, limits, stopped, drain).await
-    })
-}
-
-fn admin_state(shown: SharedShown, dispatcher: Arc<Dispatcher>, metrics: Arc<Metrics>) -> AdminState {
-    let board = Board::default();
+/// What the administrator's port shows; open, since it listens on loopback unless asked otherwise.
+fn administration(shown: SharedShown, dispatcher: Arc<Dispatcher>) -> Administration {
+    let board = Board::new(not_probed());
     let waiting = Arc::clone(&shown);
-    AdminState {
+    Administration {
         waiting_for: Arc::new(move || lock(&waiting).waiting_for.clone()),
+        access: Arc::new(|| Access::Open),
         status: Arc::new(move || {
             let (outcome, files) = {
                 let shown = lock(&shown);
                 (Arc::clone(&shown.outcome), shown.files.clone())
             };
-            board.compose(
-                &outcome,
-                &dispatcher.snapshot(),
-                &files,
-                &Time(k8s_openapi::jiff::Timestamp::now()),
-            )
+            let now = Time(k8s_openapi::jiff::Timestamp::now());
+            json!({ "objects": board.compose(&outcome, &dispatcher.snapshot(), &now), "files": files })
         }),
-        metrics,
     }
 }
 
@@ -248,12 +177,11 @@ impl Server {
     async fn follow(&mut self, folders: &mut watch::Receiver<Folder>) -> ServeError {
         let mut again = interval(APPLY_AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let dispatcher = Arc::clone(&self.dispatcher);
         loop {
             tokio::select! {
                 changed = folders.changed() => {
                     if changed.is_err() {
-                        return ServeError::Ended("the watch on the directory");
+                        return ServingError::Ended("the watch on the directory").into();
                     }
                     let folder = folders.borrow_and_update().clone();
                     self.take(folder).await;
@@ -263,7 +191,6 @@ impl Server {
                         tracing::warn!(%error, "the plan is not served yet; trying again");
                     }
                 }
-                error = dispatcher.failed() => return error.into(),
             }
         }
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sees to it that what a make target needs is there: prepare.sh [rust] [python] [helm] [nginx] [open_webui].
+# Sees to it that what a make target needs is there: prepare.sh [rust] [python] [helm] [control_plane] [nginx] [open_webui].
 # Installs Debian packages when it may (root), builds the rest into $CHATHOOKS_CACHE, and otherwise says what to install.
-# Standard output is for results (the path of a Python, of helm, of an environment), everything else goes to standard error.
+# Standard output is for results (the path of a Python, of helm, of an environment, of a control plane), everything else goes to standard error.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cache="${CHATHOOKS_CACHE:-$HOME/.cache/chathooks}"
@@ -65,6 +65,10 @@ nginx() {
   PATH="$PATH:/usr/sbin" command -v nginx >/dev/null || packages nginx nginx-core
 }
 
+control_plane() {
+  tests/cluster/build.sh
+}
+
 # Open WebUI 0.12.4 wants Python 3.11 or 3.12. PYTHON wins, then the first that fits.
 python_for_open_webui() {
   local candidate
@@ -120,7 +124,7 @@ open_webui() {
 
 for need in "$@"; do
   case $need in
-    rust | python | helm | nginx | open_webui) "$need" ;;
+    rust | python | helm | control_plane | nginx | open_webui) "$need" ;;
     *) fail "unknown need: $need" ;;
   esac
 done

@@ -80,7 +80,8 @@ fn seen(ctx: &Context, (source, namespace, name): &Reference) -> Option<(String,
         Source::Secret => ctx.stores.secrets.get(&reference(&at))?.metadata.clone(),
         Source::ConfigMap => ctx.stores.config_maps.get(&reference(&at))?.metadata.clone(),
     };
-    let ours = metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == OPERATOR);
+    let ours =
+        metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == OPERATOR);
     let owner = metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).next();
     Some((metadata.resource_version.unwrap_or_default(), owner.filter(|_| ours)))
 }
@@ -95,7 +96,8 @@ fn namespaces(
     others
         .into_iter()
         .filter_map(|name| {
-            let labels = ctx.stores.namespaces.get(&kube::runtime::reflector::ObjectRef::new(&name))?.labels().clone();
+            let labels =
+                ctx.stores.namespaces.get(&kube::runtime::reflector::ObjectRef::new(&name))?.labels().clone();
             Some((name, labels))
         })
         .collect()

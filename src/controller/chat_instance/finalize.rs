@@ -56,7 +56,8 @@ pub async fn release(ctx: &Context, key: &Key, instance: &ChatInstance) -> Resul
                 tell(ctx, instance, EventType::Warning, "RelayLeftBehind", &note).await;
             }
         } else {
-            let note = "The relay may still be in the platform: the credentials are gone. It goes quiet by itself.";
+            let note =
+                "The relay may still be in the platform: the credentials are gone. It goes quiet by itself.";
             tell(ctx, instance, EventType::Warning, "RelayLeftBehind", note).await;
         }
         apply_finalizer(ctx, &api(ctx, instance), instance, &[]).await?;

@@ -49,7 +49,8 @@ pub async fn compile_with_secrets(
 
 async fn admin_token(ctx: &Context, owner: &Owner<'_>, inputs: &mut Inputs) -> Result<Vec<u8>, Error> {
     let at: Key = (owner.key.0.clone(), format!("{}-admin", owner.key.1));
-    let known = |inputs: &Inputs| inputs.secrets.get(&at).filter(|secret| secret.generated)?.data.get(TOKEN).cloned();
+    let known =
+        |inputs: &Inputs| inputs.secrets.get(&at).filter(|secret| secret.generated)?.data.get(TOKEN).cloned();
     if let Some(token) = known(inputs) {
         return Ok(token);
     }
@@ -65,7 +66,12 @@ async fn admin_token(ctx: &Context, owner: &Owner<'_>, inputs: &mut Inputs) -> R
 }
 
 /// Makes a Secret, or what is missing of it. One that is somebody else's is left as it is; the plan then says so.
-async fn make(ctx: &Context, owner: &Owner<'_>, inputs: &mut Inputs, wanted: &WantedSecret) -> Result<(), Error> {
+async fn make(
+    ctx: &Context,
+    owner: &Owner<'_>,
+    inputs: &mut Inputs,
+    wanted: &WantedSecret,
+) -> Result<(), Error> {
     let at: Key = (wanted.namespace.clone(), wanted.name.clone());
     let Some(reference) = owner_of(owner, inputs, wanted) else { return Ok(()) };
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &at.0);
@@ -73,24 +79,23 @@ async fn make(ctx: &Context, owner: &Owner<'_>, inputs: &mut Inputs, wanted: &Wa
         wanted.keys.iter().map(|key| (key.clone(), ByteString(random_value(key)))).collect();
     let secret = match read("read a Secret", api.get_opt(&at.1)).await? {
         None => {
-            let mut metadata = ObjectMeta { owner_references: Some(vec![reference.clone()]), ..owner.kept(at.1.clone()) };
+            let mut metadata =
+                ObjectMeta { owner_references: Some(vec![reference.clone()]), ..owner.kept(at.1.clone()) };
             metadata.namespace = Some(at.0.clone());
             if at.0 != owner.key.0 {
                 // The annotation names an instance of the same namespace.
                 metadata.annotations.get_or_insert_default().remove(INSTANCE);
             }
-            let secret = Secret { metadata, data: Some(values), type_: Some("Opaque".into()), ..Secret::default() };
+            let secret =
+                Secret { metadata, data: Some(values), type_: Some("Opaque".into()), ..Secret::default() };
             create(ctx, "make a Secret", &api, &secret).await?
         }
         Some(live) => {
             let ours = live.metadata.owner_references.iter().flatten().any(|one| one.uid == reference.uid);
             let data = live.data.clone().unwrap_or_default();
-            let missing: BTreeMap<_, _> = values.into_iter().filter(|(key, _)| !data.contains_key(key)).collect();
-            if ours && !missing.is_empty() {
-                merge_data(ctx, &api, &live, &missing).await?
-            } else {
-                live
-            }
+            let missing: BTreeMap<_, _> =
+                values.into_iter().filter(|(key, _)| !data.contains_key(key)).collect();
+            if ours && !missing.is_empty() { merge_data(ctx, &api, &live, &missing).await? } else { live }
         }
     };
     let generated = secret.metadata.owner_references.iter().flatten().any(|one| one.uid == reference.uid);

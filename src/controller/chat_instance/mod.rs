@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 
-use super::context::Context;
-use super::error::Error;
-use super::families::Family;
-use super::stores::{key_of, mark_subscriptions_of};
 use crate::api::ChatInstance;
 use crate::api::conditions::{State, reason};
+use crate::controller::context::Context;
+use crate::controller::error::Error;
+use crate::controller::families::Family;
+use crate::controller::stores::{key_of, mark_subscriptions_of};
 
-mod apply;
+pub mod apply;
 pub mod build;
-mod dereference;
-mod finalize;
-mod generated;
-mod status;
+pub mod dereference;
+pub mod finalize;
+pub mod generated;
+pub mod status;
 
 use self::build::Owner;
 

@@ -166,7 +166,9 @@ fn intake(
 ) -> State {
     let full = fleet.instances(key).flatten().map(|one| one.log_full).reduce(|one, other| one || other);
     let open = intake_ready(paused, full);
-    let Some((plan, relay)) = platform.and_then(|plan| Some((plan, plan.relay.as_ref()?))) else { return open };
+    let Some((plan, relay)) = platform.and_then(|plan| Some((plan, plan.relay.as_ref()?))) else {
+        return open;
+    };
     if open.status != Some(true) {
         return open;
     }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use kube::runtime::controller::Action;
 
-use super::context::Context;
-use super::error::Error;
-use super::stores::{key_of, reference};
 use crate::api::conditions::reason;
 use crate::api::{ChatInstance, WebhookSubscription};
+use crate::controller::context::Context;
+use crate::controller::error::Error;
+use crate::controller::stores::{key_of, reference};
 use crate::plan::{Finding, Inputs, Verdict, compile, instance_key};
 
-mod status;
+pub mod status;
 
 /// Brings the status of one WebhookSubscription up to what is known.
 pub async fn reconcile(subscription: Arc<WebhookSubscription>, ctx: Arc<Context>) -> Result<Action, Error> {
@@ -47,7 +47,10 @@ fn without_instance(ctx: &Context, subscription: &WebhookSubscription) -> Verdic
         name,
         generation: subscription.metadata.generation.unwrap_or(1),
         accepted: finding(reason::ACCEPTED, None),
-        resolved_refs: finding(reason::INSTANCE_NOT_FOUND, Some("spec.instanceRef: there is no such ChatInstance.")),
+        resolved_refs: finding(
+            reason::INSTANCE_NOT_FOUND,
+            Some("spec.instanceRef: there is no such ChatInstance."),
+        ),
         warnings: Vec::new(),
     });
     let first = verdict.resolved_refs.problems.iter().find(|(found, _)| found == reason::INSTANCE_NOT_FOUND);

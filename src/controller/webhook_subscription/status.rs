@@ -49,7 +49,11 @@ pub async fn write(
 }
 
 /// Writes the status of a subscription without an instance.
-pub async fn orphan(ctx: &Context, subscription: &WebhookSubscription, verdict: &Verdict) -> Result<(), Error> {
+pub async fn orphan(
+    ctx: &Context,
+    subscription: &WebhookSubscription,
+    verdict: &Verdict,
+) -> Result<(), Error> {
     let last = report::last(ctx, subscription, subscription.status.as_ref());
     let pending = State::unknown(reason::PENDING, "There is no dispatcher.");
     let facts = SubscriptionFacts { paused: true, programmed: pending.clone(), delivering: pending };
@@ -98,7 +102,9 @@ fn programmed(
     if let Some((plan, relay)) = relay
         && !heard(fleet, instance, &expected_config(&ctx.cluster, plan, relay))
     {
-        return pending("The relay in the platform does not send these events yet; IntakeReady of the ChatInstance says why.");
+        return pending(
+            "The relay in the platform does not send these events yet; IntakeReady of the ChatInstance says why.",
+        );
     }
     State::yes(reason::PROGRAMMED)
 }

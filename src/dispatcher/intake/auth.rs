@@ -5,10 +5,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use sha2::{Digest as _, Sha256};
+use http::{HeaderMap, HeaderName};
+use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 
+use crate::dispatcher::bearer::{self, is_right, single, unauthorized};
 use crate::dispatcher::problem::Problem;
 use crate::plan::model::{IntakePlan, Sensitive};
 
@@ -52,7 +53,7 @@ pub(super) fn judge(
             .then_some(Credential::Bearer)
             .ok_or_else(|| unauthorized("The token in the path is wrong."));
     }
-    let bearer = bearer(headers);
+    let bearer = bearer::given(headers);
     if bearer.is_some_and(|token| is_right(&plan.bearer_tokens, token)) {
         return Ok(Credential::Bearer);
     }
@@ -65,27 +66,6 @@ pub(super) fn judge(
         "Send the instance's token as `Authorization: Bearer <token>`, or sign the request as Standard Webhooks \
          describes (webhook-id, webhook-timestamp, webhook-signature)."
     }))
-}
-
-/// 401 with the scheme to use (RFC 9110, section 11.6.1).
-fn unauthorized(detail: &'static str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, detail)
-        .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"chathooks\""))
-}
-
-/// The token of the only `Authorization` header, if its scheme is Bearer in any case (RFC 9110, section 11.1).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, token) = single(headers, &header::AUTHORIZATION)?.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
-}
-
-/// Whether the token is one of these. Digests are compared, so that lengths do not show either.
-fn is_right(tokens: &[Sensitive], given: &[u8]) -> bool {
-    let given_digest = Sha256::digest(given);
-    let right = tokens.iter().fold(Choice::from(0), |right, token| {
-        right | Sha256::digest(&token.0).as_slice().ct_eq(given_digest.as_slice())
-    });
-    bool::from(right) && !given.is_empty()
 }
 
 /// Reads the headers of a signature; the error is a sentence.
@@ -135,11 +115,4 @@ impl Signed {
             "The signature matches no key of the instance; sign the body exactly as it is sent.",
         ))
     }
-}
-
-/// The value of a header that must not be repeated.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    values.next().is_none().then(|| value.as_bytes())
 }

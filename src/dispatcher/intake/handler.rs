@@ -14,7 +14,7 @@ use super::body::{Incoming, Share};
 use super::content::{self, Encoding, Shape};
 use super::events::{Decoded, Job};
 use super::store::{self, Taken};
-use super::{IntakeInstance, IntakeState, instance, percent};
+use super::{IntakeInstance, IntakeState, instance, percent, relay};
 use crate::dispatcher::problem::Problem;
 use crate::metrics::{ActiveRequest, EventResult};
 
@@ -22,6 +22,8 @@ const EVENTS: &str = "/v1/events";
 const EVENTS_TOKEN: &str = "/v1/events/{token}";
 const INSTANCE: &str = "/v1/instances/{namespace}/{name}/events";
 const INSTANCE_TOKEN: &str = "/v1/instances/{namespace}/{name}/events/{token}";
+const RELAY: &str = "/v1/relay";
+const INSTANCE_RELAY: &str = "/v1/instances/{namespace}/{name}/relay";
 
 /// Route label of requests that match none.
 const NO_ROUTE: &str = "";
@@ -47,6 +49,12 @@ pub fn router(state: IntakeState) -> Router {
             handshake(&state, route, &request)
         };
         router = router.route(route, post(take).options(shake_hands));
+    }
+    for route in [RELAY, INSTANCE_RELAY] {
+        let hello = move |State(state): State<IntakeState>, request: Request<axum::body::Body>| async move {
+            relay::hello(&state, route, request).await
+        };
+        router = router.route(route, post(hello));
     }
     router
         .fallback(|State(state): State<IntakeState>, request: Request<axum::body::Body>| async move {
@@ -77,23 +85,17 @@ fn refuse(state: &IntakeState, request: Request<axum::body::Body>, problem: Prob
     problem.into_response()
 }
 
-/// What a path names: the instance, if it names one, and the token, if it holds one (still percent-encoded).
-fn parse_path(path: &str) -> (Option<(&str, &str)>, Option<&str>) {
+/// The token in a path, if it holds one, still percent-encoded.
+fn token_in(path: &str) -> Option<&str> {
     if let Some(path) = path.strip_prefix("/v1/instances/") {
-        let mut parts = path.splitn(4, '/');
-        let named = parts.next().zip(parts.next());
-        (named, parts.nth(1))
+        path.splitn(4, '/').nth(3)
     } else {
-        (None, path.strip_prefix("/v1/events/"))
+        path.strip_prefix("/v1/events/")
     }
 }
 
-fn find(state: &IntakeState, named: Option<(&str, &str)>) -> Result<Arc<IntakeInstance>, Problem> {
-    let table = state.table.borrow();
-    match named {
-        Some((namespace, name)) => instance::named(&table, namespace, name),
-        None => instance::only(&table),
-    }
+fn find(state: &IntakeState, path: &str) -> Result<Arc<IntakeInstance>, Problem> {
+    instance::find(&state.table.borrow(), instance::named_in(path))
 }
 
 async fn events(state: &IntakeState, route: &'static str, request: Request<axum::body::Body>) -> Response {
@@ -120,9 +122,8 @@ async fn take(
 ) -> Result<Taken, Problem> {
     let Parts { uri, headers, .. } = parts;
     let now = state.now();
-    let (named, path_token) = parse_path(uri.path());
-    let path_token = path_token.map(|token| percent::decode(token.as_bytes()));
-    let instance = find(state, named)?;
+    let path_token = token_in(uri.path()).map(|token| percent::decode(token.as_bytes()));
+    let instance = find(state, uri.path())?;
     let credential = auth::judge(&instance.auth, path_token.as_deref(), &headers, now);
     if let Some(reason) = &instance.paused {
         // Before 401: a pause may well be for want of the token, and 4xx makes senders drop events.
@@ -187,7 +188,7 @@ fn partial(query: Option<&str>) -> Result<bool, Problem> {
 /// <https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md#4-abuse-protection>
 fn handshake(state: &IntakeState, route: &'static str, request: &Request<axum::body::Body>) -> Response {
     let active = state.metrics.server_request(request.method(), route);
-    let response = match find(state, parse_path(request.uri().path()).0) {
+    let response = match find(state, request.uri().path()) {
         Ok(_) => {
             let mut headers = HeaderMap::new();
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));

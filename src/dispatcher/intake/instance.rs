@@ -13,8 +13,22 @@ const RETRY_UNSERVED: u32 = 5;
 /// Paths named where `/v1/events` is ambiguous.
 const MAX_NAMED_PATHS: usize = 20;
 
+/// The namespace and the name that a path holds, if it does.
+pub(super) fn named_in(path: &str) -> Option<(&str, &str)> {
+    let mut parts = path.strip_prefix("/v1/instances/")?.splitn(3, '/');
+    parts.next().zip(parts.next())
+}
+
+/// The instance that a path means.
+pub(super) fn find(table: &IntakeTable, name: Option<(&str, &str)>) -> Result<Arc<IntakeInstance>, Problem> {
+    match name {
+        Some((namespace, name)) => named(table, namespace, name),
+        None => only(table),
+    }
+}
+
 /// The only instance there is, for `/v1/events`.
-pub(super) fn only(table: &IntakeTable) -> Result<Arc<IntakeInstance>, Problem> {
+fn only(table: &IntakeTable) -> Result<Arc<IntakeInstance>, Problem> {
     match table.as_slice() {
         [instance] => Ok(Arc::clone(instance)),
         [] => Err(none_served()),
@@ -32,11 +46,7 @@ pub(super) fn only(table: &IntakeTable) -> Result<Arc<IntakeInstance>, Problem> 
 }
 
 /// The instance of this name, for `/v1/instances/{namespace}/{name}/events`.
-pub(super) fn named(
-    table: &IntakeTable,
-    namespace: &str,
-    name: &str,
-) -> Result<Arc<IntakeInstance>, Problem> {
+fn named(table: &IntakeTable, namespace: &str, name: &str) -> Result<Arc<IntakeInstance>, Problem> {
     if table.is_empty() {
         return Err(none_served());
     }

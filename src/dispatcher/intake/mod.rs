@@ -1,4 +1,4 @@
-//! Takes events over HTTP and answers once they are durable.
+//! Takes events over HTTP and answers once they are durable; takes the hellos of relays.
 //!
 //! A request passes, in this order: which instance, who sends, how large and of what kind, the body within its
 //! bounds, the events in it, the log. Must not know what becomes of an event afterwards.
@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::relays::Relays;
 use crate::log::EventLog;
 use crate::metrics::Metrics;
 use crate::plan::model::IntakePlan;
@@ -20,6 +21,7 @@ mod handler;
 mod inflate;
 mod instance;
 mod percent;
+mod relay;
 mod store;
 
 pub use body::BodyBudget;
@@ -85,6 +87,7 @@ const DECODERS: usize = 4;
 #[derive(Clone)]
 pub struct IntakeState {
     table: watch::Receiver<IntakeTable>,
+    relays: Arc<Relays>,
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     metrics: Arc<Metrics>,
     limits: IntakeLimits,
@@ -93,15 +96,16 @@ pub struct IntakeState {
 }
 
 impl IntakeState {
-    /// `clock` tells the time for signatures and for CloudEvents without `time`.
+    /// `relays` hears the hellos; `clock` tells the time for signatures and for CloudEvents without `time`.
     pub fn new(
         table: watch::Receiver<IntakeTable>,
+        relays: Arc<Relays>,
         clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
         metrics: Arc<Metrics>,
         limits: IntakeLimits,
     ) -> Self {
         let budget = Arc::new(BodyBudget::new(limits.bodies_in_flight));
-        Self { table, clock, metrics, limits, budget, decoders: Arc::new(Semaphore::new(DECODERS)) }
+        Self { table, relays, clock, metrics, limits, budget, decoders: Arc::new(Semaphore::new(DECODERS)) }
     }
 
     /// Unix seconds.

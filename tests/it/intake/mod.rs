@@ -128,7 +128,7 @@ impl Intake {
         let (table, receiver) = watch::channel(Arc::new(vec![Arc::new(instance("ai", "chat", &log))]));
         let metrics = Arc::new(Metrics::new(""));
         let clock = Arc::new(move || UNIX_EPOCH + Duration::from_secs(now as u64));
-        let state = IntakeState::new(receiver, clock, Arc::clone(&metrics), limits);
+        let state = IntakeState::new(receiver, Arc::default(), clock, Arc::clone(&metrics), limits);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

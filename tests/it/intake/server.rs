@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chathooks::dispatcher::admin::{AdminState, router};
+use chathooks::dispatcher::admin::{Access, AdminState, router};
 use chathooks::dispatcher::http_server::{ServerLimits, serve};
 use chathooks::dispatcher::intake::IntakeLimits;
+use chathooks::dispatcher::observed::Observer;
+use chathooks::dispatcher::{Dispatcher, Options};
 use chathooks::metrics::Metrics;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -123,6 +125,11 @@ async fn the_admin_port() {
             let waiting = Arc::clone(&waiting);
             Arc::new(move || waiting.lock().unwrap().clone())
         },
+        access: Arc::new(|| Access::Open),
+        observer: Arc::new(Observer::new(Arc::new(Dispatcher::new(Options {
+            data_dir: "/nowhere".into(),
+            metrics: Arc::new(Metrics::new("")),
+        })))),
         status: Arc::new(|| serde_json::json!({"objects": [], "files": []})),
         metrics: Arc::new(Metrics::new("abc")),
     };

@@ -1,7 +1,10 @@
 //! What the tests of the running binary share: the process, a receiver, manifests.
 
+pub mod api_server;
 pub mod chart;
+pub mod cluster;
 pub mod open_webui;
+pub mod pod;
 pub mod product;
 pub mod receiver;
 

@@ -12,9 +12,9 @@ use super::eventually;
 
 /// The signing secret of [`SECRET`].
 pub const SIGNING_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
-const TOKEN: &str = "it-token";
+pub const TOKEN: &str = "it-token";
 
-const INSTANCE: &str = r"
+pub const INSTANCE: &str = r"
 apiVersion: chathooks.dev/v1alpha1
 kind: ChatInstance
 metadata: { name: chat, namespace: ai }
@@ -28,7 +28,7 @@ spec:
     egress: { plainHttp: Allow, allowedCIDRs: [127.0.0.0/8] }
 ";
 
-const SECRET: &str = r"
+pub const SECRET: &str = r"
 apiVersion: v1
 kind: Secret
 metadata: { name: intake, namespace: ai }
@@ -60,7 +60,7 @@ pub fn subscription(name: &str, url: &str, more: &str) -> String {
     )
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

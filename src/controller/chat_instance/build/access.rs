@@ -35,7 +35,7 @@ pub fn role_binding(owner: &Owner<'_>) -> RoleBinding {
     RoleBinding {
         metadata: owner.metadata(owner.dispatcher()),
         role_ref: RoleRef {
-            api_group: "rbac.authorization.k8s.io".into(),
+            api_group: Some("rbac.authorization.k8s.io".into()),
             kind: "Role".into(),
             name: owner.dispatcher(),
         },

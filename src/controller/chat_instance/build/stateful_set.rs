@@ -38,7 +38,7 @@ pub fn stateful_set(owner: &Owner<'_>, image: &str) -> Result<StatefulSet, Error
     let spec = &owner.instance.spec.dispatcher;
     Ok(StatefulSet {
         metadata: owner.metadata(owner.dispatcher()),
-        spec: Some(StatefulSetSpec {
+        spec: StatefulSetSpec {
             replicas: Some(spec.replicas),
             service_name: Some(owner.dispatcher()),
             selector: LabelSelector { match_labels: Some(owner.selector()), ..LabelSelector::default() },
@@ -47,7 +47,7 @@ pub fn stateful_set(owner: &Owner<'_>, image: &str) -> Result<StatefulSet, Error
                 spec: Some(pod(owner, image)?),
             },
             ..StatefulSetSpec::default()
-        }),
+        },
         ..StatefulSet::default()
     })
 }
@@ -82,7 +82,10 @@ fn pod(owner: &Owner<'_>, image: &str) -> Result<PodSpec, Error> {
             run_as_group: Some(USER),
             fs_group: Some(USER),
             fs_group_change_policy: Some("OnRootMismatch".into()),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".into(),
+                ..SeccompProfile::default()
+            }),
             ..PodSecurityContext::default()
         }),
         containers: vec![container(owner, image)],
@@ -167,7 +170,7 @@ fn volumes(owner: &Owner<'_>) -> Vec<Volume> {
             items: Some(vec![KeyToPath {
                 key: SECRET_KEY.into(),
                 path: format!("{index}/{SECRET_KEY}"),
-                mode: None,
+                ..KeyToPath::default()
             }]),
         }),
         ..VolumeProjection::default()
@@ -186,6 +189,7 @@ fn volumes(owner: &Owner<'_>) -> Vec<Volume> {
             projected: Some(ProjectedVolumeSource {
                 default_mode: Some(0o440),
                 sources: Some((0..SHARDS).map(piece).collect()),
+                ..ProjectedVolumeSource::default()
             }),
             ..Volume::default()
         },
@@ -209,13 +213,18 @@ fn tolerations(template: &PodTemplate) -> Result<Vec<Toleration>, Error> {
 }
 
 fn affinity(template: &PodTemplate) -> Result<Option<Affinity>, Error> {
-    template.affinity.as_ref().map(|wanted| convert("spec.dispatcher.podTemplate.affinity", wanted)).transpose()
+    template
+        .affinity
+        .as_ref()
+        .map(|wanted| convert("spec.dispatcher.podTemplate.affinity", wanted))
+        .transpose()
 }
 
 /// What is written as in a pod's spec, as that type.
 fn convert<T: serde::de::DeserializeOwned>(field: &str, wanted: &impl serde::Serialize) -> Result<T, Error> {
     let value = serde_json::to_value(wanted).map_err(|error| Error::Build(format!("{field}: {error}.")))?;
-    serde_json::from_value(value).map_err(|error| Error::Build(format!("{field}: {error}; write it as in a pod's spec.")))
+    serde_json::from_value(value)
+        .map_err(|error| Error::Build(format!("{field}: {error}; write it as in a pod's spec.")))
 }
 
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {

@@ -1,4 +1,4 @@
-//! `/v1/status`: what was found, what is served, how delivery goes.
+//! The objects of `/v1/status`: what was found, what is served, how delivery goes.
 //!
 //! Composes only; every fact comes in.
 
@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::Resource as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::folder::FileReport;
-use super::manifest::Kind;
-use crate::api::conditions::Report;
+use crate::api::ChatInstance;
+use crate::api::conditions::{Report, State};
 use crate::dispatcher::snapshot::{Counters, InstanceSnapshot, SubscriptionSnapshot};
 use crate::plan::model::{InstancePlan, SubscriptionPlan};
 use crate::plan::{Outcome, Verdict};
@@ -34,28 +34,28 @@ struct Object<'a> {
 }
 
 /// Remembers since when each condition has its status.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Board {
+    reachable: State,
     conditions: Mutex<BTreeMap<(String, String, String), Vec<Condition>>>,
 }
 
 impl Board {
-    /// The document as of `now`.
-    pub fn compose(
-        &self,
-        outcome: &Outcome,
-        snapshots: &[InstanceSnapshot],
-        files: &[FileReport],
-        now: &Time,
-    ) -> Value {
+    /// Nothing is known yet. `reachable` is what is said of every platform.
+    pub fn new(reachable: State) -> Self {
+        Self { reachable, conditions: Mutex::default() }
+    }
+
+    /// The list as of `now`.
+    pub fn compose(&self, outcome: &Outcome, snapshots: &[InstanceSnapshot], now: &Time) -> Value {
         let mut previous = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = BTreeMap::new();
         let mut objects = Vec::new();
         let index = Index::of(outcome, snapshots);
         for verdict in &outcome.verdicts {
             let key = (verdict.kind.clone(), verdict.namespace.clone(), verdict.name.clone());
-            let (report, counters) = if verdict.kind == Kind::ChatInstance.name() {
-                instance(verdict, &index)
+            let (report, counters) = if verdict.kind == ChatInstance::kind(&()) {
+                instance(verdict, &index, self.reachable.clone())
             } else {
                 subscription(verdict, &index)
             };
@@ -73,7 +73,7 @@ impl Board {
             });
         }
         *previous = next;
-        json!({ "objects": objects, "files": files })
+        json!(objects)
     }
 }
 
@@ -103,7 +103,7 @@ impl<'a> Index<'a> {
     }
 }
 
-fn instance(verdict: &Verdict, index: &Index<'_>) -> (Report, Value) {
+fn instance(verdict: &Verdict, index: &Index<'_>, reachable: State) -> (Report, Value) {
     let key = (&*verdict.namespace, &*verdict.name);
     let plan = index.instances.get(&key);
     let snapshot = index.served_instances.get(&key).copied();
@@ -111,7 +111,7 @@ fn instance(verdict: &Verdict, index: &Index<'_>) -> (Report, Value) {
     let facts = InstanceFacts {
         paused,
         programmed: programmed(verdict.generation, snapshot.map(|one| one.generation)),
-        reachable: chat_instance::not_probed(),
+        reachable,
         intake_ready: chat_instance::intake_ready(paused, snapshot.map(|one| one.usage.refusing)),
         dispatcher_available: chat_instance::dispatcher_available(snapshot.is_some()),
     };
