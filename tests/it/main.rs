@@ -25,6 +25,7 @@ mod log_state_contract;
 mod open_webui;
 mod plan_golden;
 mod pod;
+mod relay_end_to_end;
 mod standalone_folder;
 mod standard_webhooks_python;
 mod support;
