@@ -12,6 +12,7 @@ use super::manifest::is_dns_name;
 use super::secret::{MAX_BYTES, is_key};
 use crate::dispatcher::data_folder::{DataFolder, DataFolderError};
 use crate::generated::random_value;
+use crate::hex::hex;
 use crate::plan::platform::IntakeAddresses;
 use crate::plan::{Inputs, Key, Outcome, SecretInput, WantedSecret, compile};
 
@@ -58,7 +59,7 @@ impl DataDir {
             Ok(_) | Err(_) => {}
         }
         let id: [u8; 16] = rand::random();
-        let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex(&id);
         write_private(&path, id.as_bytes()).map_err(at(&path))?;
         Ok(id)
     }

@@ -112,7 +112,14 @@ async fn a_sign_up_becomes_a_signed_delivery_and_the_relay_is_kept_right() {
 
     // Programmed waits for the relay, so whoever waits for Ready misses nothing.
     let begun = Instant::now();
-    apply(&client, &namespace, "WebhookSubscription", "users", subscription(&receiver, "/users", &["user.*"])).await;
+    apply(
+        &client,
+        &namespace,
+        "WebhookSubscription",
+        "users",
+        subscription(&receiver, "/users", &["user.*"]),
+    )
+    .await;
     await_condition(&subscriptions, "users", "Ready", "True").await;
     eprintln!("apply to Ready with a new relay pattern: {:?}", begun.elapsed());
     let begun = Instant::now();
@@ -167,7 +174,8 @@ async fn a_sign_up_becomes_a_signed_delivery_and_the_relay_is_kept_right() {
 
     // Deleted, it takes its relay along.
     instances.delete("chat", &DeleteParams::default()).await.unwrap();
-    wait_for("the ChatInstance goes", PATIENCE, async || instances.get("chat").await.is_err().then_some(())).await;
+    wait_for("the ChatInstance goes", PATIENCE, async || instances.get("chat").await.is_err().then_some(()))
+        .await;
     assert_eq!(relays(&platform).await, Vec::<Value>::new(), "{}", operator.log());
 }
 
@@ -201,7 +209,8 @@ async fn standalone_does_the_same_with_credentials_in_the_folder() {
     product.start().await;
     eventually("everything is ready", async || {
         let status = product.status().await;
-        let object = status["objects"].as_array()?.iter().find(|one| one["kind"] == "WebhookSubscription")?.clone();
+        let object =
+            status["objects"].as_array()?.iter().find(|one| one["kind"] == "WebhookSubscription")?.clone();
         let wrapped = json!({"status": object});
         (condition(&wrapped, "Ready")?["status"] == "True").then_some(())
     })

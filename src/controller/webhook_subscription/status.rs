@@ -119,7 +119,7 @@ fn trusted(mut health: ObservedHealth) -> ObservedHealth {
     let camel = health.reason.chars().all(|c| c.is_ascii_alphanumeric())
         && health.reason.chars().next().is_some_and(|c| c.is_ascii_uppercase());
     if !health.ok && (!camel || health.reason.len() > 64) {
-        health.reason = reason::INTERNAL_ERROR.to_owned();
+        reason::INTERNAL_ERROR.clone_into(&mut health.reason);
     }
     health.message = health.message.chars().take(MAX_REASON).collect();
     health
