@@ -22,7 +22,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("dispatcher", &["event", "plan", "log", "metrics", "status", "egress"], &["kube", "k8s_openapi"]),
     ("board", &["api", "plan", "dispatcher", "status"], &["tokio", "reqwest", "axum", "hyper"]),
-    ("pod", &["api", "plan", "dispatcher", "board"], &["reqwest", "axum", "hyper"]),
+    ("pod", &["api", "plan", "dispatcher", "board", "status"], &["reqwest", "axum", "hyper"]),
     ("controller", &["api", "plan", "platform", "status", "generated", "hex", "dispatcher", "metrics"], &[]),
     ("metrics", &["dispatcher", "log"], &["kube", "k8s_openapi", "reqwest"]),
     (
@@ -40,6 +40,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "status",
             "platform",
             "generated",
+            "hex",
         ],
         &["reqwest"],
     ),
