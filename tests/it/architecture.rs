@@ -18,14 +18,19 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("platform", &["api", "plan", "event", "egress"], &["kube", "k8s_openapi", "axum", "hyper"]),
     ("dispatcher", &["event", "plan", "log", "metrics", "status", "egress"], &["kube", "k8s_openapi"]),
     ("board", &["api", "plan", "dispatcher", "status"], &["tokio", "reqwest", "axum", "hyper"]),
-    ("pod", &["api", "plan", "dispatcher", "board"], &["reqwest", "axum", "hyper"]),
-    ("controller", &["api", "plan", "platform", "status", "generated", "dispatcher", "metrics"], &[]),
+    ("pod", &["api", "plan", "dispatcher", "board", "watching"], &["reqwest", "axum", "hyper"]),
+    (
+        "controller",
+        &["api", "plan", "platform", "status", "generated", "dispatcher", "metrics", "watching"],
+        &[],
+    ),
     ("metrics", &["dispatcher", "log"], &["kube", "k8s_openapi", "reqwest"]),
     (
         "standalone",
         &["api", "admission", "plan", "dispatcher", "log", "yaml", "event", "metrics", "board", "status"],
         &["reqwest"],
     ),
+    ("watching", &[], &["reqwest", "axum", "hyper", "k8s_openapi"]),
     ("yaml", &[], &["tokio", "reqwest", "axum", "hyper", "kube"]),
 ];
 
