@@ -11,6 +11,7 @@ pub mod dispatcher;
 pub mod egress;
 pub mod event;
 pub mod generated;
+pub mod hex;
 pub mod log;
 pub mod metrics;
 pub mod plan;

@@ -7,7 +7,7 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::context::Context;
@@ -15,6 +15,7 @@ use super::error::Error;
 use super::memory::{Written, lags};
 use super::stores::{INSTANCE, key_of, reference};
 use super::write::{apply, create, read};
+use crate::hex::hex;
 
 /// Annotation that holds the hash of what was applied last.
 const APPLIED: &str = "chathooks.dev/applied";
@@ -32,7 +33,7 @@ where
     /// Notes the hash in the object.
     pub fn new(mut object: K) -> Result<Self, Error> {
         let json = serde_json::to_vec(&object).map_err(|error| Error::Build(error.to_string()))?;
-        let hash: String = Sha256::digest(&json).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(Sha256::digest(&json).get(..16).unwrap_or_default());
         object.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
         Ok(Self { object, hash })
     }
@@ -83,10 +84,10 @@ where
             live
         }
         Some(live) => {
-            let mut body =
-                serde_json::to_value(&wanted.object).map_err(|error| Error::Build(error.to_string()))?;
+            let mut object = wanted.object.clone();
             // Not an object that was made anew under this name meanwhile.
-            body["metadata"]["uid"] = json!(live.meta().uid);
+            object.meta_mut().uid.clone_from(&live.meta().uid);
+            let body = serde_json::to_value(&object).map_err(|error| Error::Build(error.to_string()))?;
             apply(ctx, step, &api, &key.1, &body).await?
         }
     };
@@ -144,6 +145,7 @@ fn holds(live: &Value, wanted: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use kube::api::ObjectMeta;
+    use serde_json::json;
 
     use super::*;
 

@@ -8,6 +8,8 @@ use std::io::Read as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::hex::hex;
+
 use super::model::{InstancePlan, PLAN_VERSION, Plan, SubscriptionPlan};
 
 /// Pieces that every ChatInstance has, empty ones included: a missing one is late, never empty.
@@ -108,7 +110,7 @@ fn shard(index: u8, content: &Content) -> Result<Shard, ShardError> {
 }
 
 fn revision(json: &[u8]) -> String {
-    Sha256::digest(json).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(json).get(..16).unwrap_or_default())
 }
 
 /// The content of a piece and its revision.

@@ -26,6 +26,7 @@ mod open_webui;
 mod operator_faults;
 mod plan_golden;
 mod pod;
+mod relay_end_to_end;
 mod standalone_folder;
 mod standard_webhooks_python;
 mod support;
