@@ -11,14 +11,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::ChatInstance;
-use crate::api::conditions::{Report, State};
+use crate::api::conditions::Report;
 use crate::dispatcher::snapshot::{Counters, InstanceSnapshot, SubscriptionSnapshot};
 use crate::plan::model::{InstancePlan, SubscriptionPlan};
 use crate::plan::{Outcome, Verdict};
-use crate::status::chat_instance::{self, InstanceFacts};
+use crate::status::chat_instance::{self, InstanceFacts, PlatformFacts};
 use crate::status::observed::ObservedHealth;
-use crate::status::programmed;
 use crate::status::webhook_subscription::{self, SubscriptionFacts};
+use crate::status::{latched, programmed};
 
 /// One object in `/v1/status`.
 #[derive(Debug, Serialize)]
@@ -34,32 +34,32 @@ struct Object<'a> {
 }
 
 /// Remembers since when each condition has its status.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Board {
-    reachable: State,
     conditions: Mutex<BTreeMap<(String, String, String), Vec<Condition>>>,
 }
 
 impl Board {
-    /// Nothing is known yet. `reachable` is what is said of every platform.
-    pub fn new(reachable: State) -> Self {
-        Self { reachable, conditions: Mutex::default() }
-    }
-
-    /// The list as of `now`.
-    pub fn compose(&self, outcome: &Outcome, snapshots: &[InstanceSnapshot], now: &Time) -> Value {
+    /// The list as of `now`; `platform` tells what is known of the platform of an instance.
+    pub fn compose(
+        &self,
+        outcome: &Outcome,
+        snapshots: &[InstanceSnapshot],
+        platform: impl Fn(&str, &str) -> PlatformFacts,
+        now: &Time,
+    ) -> Value {
         let mut previous = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = BTreeMap::new();
         let mut objects = Vec::new();
         let index = Index::of(outcome, snapshots);
         for verdict in &outcome.verdicts {
             let key = (verdict.kind.clone(), verdict.namespace.clone(), verdict.name.clone());
-            let (report, counters) = if verdict.kind == ChatInstance::kind(&()) {
-                instance(verdict, &index, self.reachable.clone())
-            } else {
-                subscription(verdict, &index)
-            };
             let before = previous.get(&key).map(Vec::as_slice).unwrap_or_default();
+            let (report, counters) = if verdict.kind == ChatInstance::kind(&()) {
+                instance(verdict, &index, platform(&verdict.namespace, &verdict.name))
+            } else {
+                subscription(verdict, &index, &platform, latched(before, verdict.generation))
+            };
             let conditions = report.conditions(verdict.generation, before, now);
             next.insert(key, conditions.clone());
             objects.push(Object {
@@ -103,7 +103,7 @@ impl<'a> Index<'a> {
     }
 }
 
-fn instance(verdict: &Verdict, index: &Index<'_>, reachable: State) -> (Report, Value) {
+fn instance(verdict: &Verdict, index: &Index<'_>, platform: PlatformFacts) -> (Report, Value) {
     let key = (&*verdict.namespace, &*verdict.name);
     let plan = index.instances.get(&key);
     let snapshot = index.served_instances.get(&key).copied();
@@ -111,22 +111,35 @@ fn instance(verdict: &Verdict, index: &Index<'_>, reachable: State) -> (Report, 
     let facts = InstanceFacts {
         paused,
         programmed: programmed(verdict.generation, snapshot.map(|one| one.generation)),
-        reachable,
-        intake_ready: chat_instance::intake_ready(paused, snapshot.map(|one| one.usage.refusing)),
+        reachable: platform.reachable,
+        intake_ready: chat_instance::intake_with_relay(
+            chat_instance::intake_ready(paused, snapshot.map(|one| one.usage.refusing)),
+            &platform.relay,
+        ),
         dispatcher_available: chat_instance::dispatcher_available(snapshot.is_some()),
     };
     let counters = snapshot.map_or_else(|| json!({ "unmatched": 0 }), InstanceSnapshot::counters);
     (chat_instance::report(verdict, &facts), counters)
 }
 
-fn subscription(verdict: &Verdict, index: &Index<'_>) -> (Report, Value) {
+fn subscription(
+    verdict: &Verdict,
+    index: &Index<'_>,
+    platform: impl Fn(&str, &str) -> PlatformFacts,
+    latched: bool,
+) -> (Report, Value) {
     let key = (&*verdict.namespace, &*verdict.name);
     let plan = index.subscriptions.get(&key).copied();
     let snapshot = index.served_subscriptions.get(&key).copied();
     let health = snapshot.and_then(|one| one.health.as_ref()).map(ObservedHealth::from);
+    let served = programmed(verdict.generation, snapshot.map(|one| one.generation));
+    let relay = plan.map(|(instance, _)| platform(&instance.namespace, &instance.name).relay);
     let facts = SubscriptionFacts {
         paused: plan.is_none_or(|(_, plan)| plan.paused.is_some()),
-        programmed: programmed(verdict.generation, snapshot.map(|one| one.generation)),
+        programmed: match relay {
+            Some(relay) => webhook_subscription::programmed_with_relay(served, &relay, latched),
+            None => served,
+        },
         delivering: webhook_subscription::delivering(plan, health.as_ref()),
     };
     let counters = snapshot.map_or_else(Counters::default, |one| one.counters);

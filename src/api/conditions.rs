@@ -270,9 +270,19 @@ fn condition(type_: &str, state: &State, generation: i64, previous: &[Condition]
         type_: type_.into(),
         status: status.into(),
         reason: state.reason.clone(),
-        message: state.message.clone(),
+        message: shortened(&state.message),
         observed_generation: Some(generation),
         last_transition_time: since.map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
+    }
+}
+
+/// Longest message that the API server takes is 32768 bytes.
+const MAX_MESSAGE: usize = 32_000;
+
+fn shortened(message: &str) -> String {
+    match message.char_indices().nth(MAX_MESSAGE / 4).filter(|_| message.len() > MAX_MESSAGE) {
+        Some((end, _)) => format!("{} …", message.get(..end).unwrap_or_default()),
+        None => message.to_owned(),
     }
 }
 

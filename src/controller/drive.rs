@@ -23,10 +23,10 @@ use crate::plan::Key;
 const SIDE_BY_SIDE: u16 = 16;
 
 /// Longest that one reconcile may take.
-const RECONCILE: Duration = Duration::from_secs(60);
+const RECONCILE: Duration = Duration::from_mins(1);
 
 /// First and longest pause after a failure.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_mins(1));
 
 /// Failures in a row, by object.
 type Failures = Arc<Mutex<HashMap<Key, u32>>>;

@@ -7,7 +7,7 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::amounts;
@@ -16,6 +16,7 @@ use super::error::Error;
 use super::memory::{Written, lags};
 use super::stores::{INSTANCE, key_of, reference};
 use super::write::{apply, create, merge, read};
+use crate::hex::hex;
 
 /// Annotation that holds the hash of what was applied last.
 const APPLIED: &str = "chathooks.dev/applied";
@@ -33,7 +34,7 @@ where
     /// Notes the hash in the object.
     pub fn new(mut object: K) -> Result<Self, Error> {
         let json = serde_json::to_vec(&object).map_err(|error| Error::Build(error.to_string()))?;
-        let hash: String = Sha256::digest(&json).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(Sha256::digest(&json).get(..16).unwrap_or_default());
         object.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
         Ok(Self { object, hash })
     }
@@ -91,9 +92,10 @@ where
             live
         }
         Some(live) => {
-            let mut body = value(&wanted.object)?;
+            let mut object = wanted.object.clone();
             // Not an object that was made anew under this name meanwhile.
-            body["metadata"]["uid"] = json!(live.meta().uid);
+            object.meta_mut().uid.clone_from(&live.meta().uid);
+            let body = value(&object)?;
             match apply(ctx, step, &api, &key.1, &body).await {
                 Ok(now) if holds(&value(&now)?, &value(&wanted.object)?) => now,
                 Err(Error::Api { step, source }) if !invalid(&source) => {
@@ -181,6 +183,7 @@ fn holds(live: &Value, wanted: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use kube::api::ObjectMeta;
+    use serde_json::json;
 
     use super::*;
 

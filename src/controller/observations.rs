@@ -9,7 +9,10 @@ use crate::status::observed::{Observed, ObservedInstance, ObservedRelay, Observe
 
 /// All of them.
 #[derive(Default)]
-pub struct Observations(Mutex<HashMap<Key, BTreeMap<SocketAddr, Option<Arc<Observed>>>>>);
+pub struct Observations(Mutex<HashMap<Key, Told>>);
+
+/// What each ready endpoint told; `None` while it has not told anything.
+type Told = BTreeMap<SocketAddr, Option<Arc<Observed>>>;
 
 /// What the ready dispatchers of one ChatInstance told.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +56,7 @@ impl Observations {
         Fleet { dispatchers: all.get(key).map(|known| known.values().cloned().collect()).unwrap_or_default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, BTreeMap<SocketAddr, Option<Arc<Observed>>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Told>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

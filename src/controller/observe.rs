@@ -12,10 +12,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::context::Context;
-use super::relay::{expected_config, heard};
 use super::stores::{key_of, mark_subscriptions_of};
 use crate::plan::Key;
 use crate::plan::children::dispatcher_name;
+use crate::platform::facts::expected_config;
 use crate::status::observed::{Hint, Observed, ObservedInstance};
 
 /// How long a dispatcher may hold an answer back.
@@ -223,10 +223,7 @@ fn note(ctx: &Context, key: &Key, before: Option<&Observed>, now: &Observed, sig
 /// Notes whether the relay of an instance works as planned.
 fn listen(ctx: &Context, key: &Key, signals: &Signals) {
     let fleet = ctx.observations.of(key);
-    let works = ctx.desk.wanted(key).is_some_and(|plan| {
-        plan.relay
-            .as_ref()
-            .is_some_and(|relay| heard(&fleet, key, &expected_config(&ctx.cluster, &plan, relay)))
-    });
+    let expected = ctx.desk.wanted(key).and_then(|plan| expected_config(&ctx.cluster, &plan));
+    let works = expected.is_some_and(|expected| fleet.relays(key).any(|relay| relay.config == expected));
     signals.heard.send_if_modified(|all| if works { all.insert(key.clone()) } else { all.remove(key) });
 }

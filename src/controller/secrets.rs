@@ -120,7 +120,7 @@ mod tests {
         let other: Key = ("ai".into(), "other".into());
         cache.refer(&team, [secret("a"), secret("b")].into());
         cache.refer(&other, [secret("b")].into());
-        assert_eq!(cache.users(&secret("a")), [team.clone()]);
+        assert_eq!(cache.users(&secret("a")), std::slice::from_ref(&team));
         assert_eq!(cache.users(&secret("b")), [other.clone(), team.clone()]);
         cache.refer(&team, [secret("a")].into());
         assert_eq!(cache.users(&secret("b")), [other]);

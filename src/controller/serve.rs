@@ -87,7 +87,7 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
         serve_http(listener, app, ServerLimits::default(), until, Duration::from_millis(500)).await;
         "the administrator's port"
     });
-    let client = start::client().await.map_err(OperatorError::Cluster)?;
+    let client = start::client(&options.identity).await.map_err(OperatorError::Cluster)?;
     tokio::pin!(stop);
     let begun = tokio::select! {
         () = &mut stop => return Ok(()),

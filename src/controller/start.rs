@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::{Api, Client, Config};
@@ -11,22 +13,22 @@ use super::admin::Readiness;
 use super::stores::Stores;
 use super::write::read;
 use crate::api::{ChatInstance, WebhookSubscription};
+use crate::watching;
 
 /// Pause between two looks.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How long connecting to the API server may take.
-const CONNECT: Duration = Duration::from_secs(5);
-
 /// The namespace whose uid names the cluster.
 const SYSTEM: &str = "kube-system";
 
-/// A client from the pod's surroundings, or from KUBECONFIG.
-pub async fn client() -> Result<Client, String> {
+/// A client from the pod's surroundings, or from KUBECONFIG. The API server's log tells replicas apart by `identity`.
+pub async fn client(identity: &str) -> Result<Client, String> {
     let mut config = Config::infer().await.map_err(|error| {
         format!("no cluster is configured: run this in a pod, or set KUBECONFIG to a file that works with kubectl ({error})")
     })?;
-    config.connect_timeout = Some(CONNECT);
+    watching::limit(&mut config);
+    let agent = format!("chathooks-operator/{} ({identity})", env!("CARGO_PKG_VERSION"));
+    config.headers.extend(HeaderValue::try_from(agent).map(|agent| (USER_AGENT, agent)));
     Client::try_from(config).map_err(|error| format!("the cluster's configuration cannot be used: {error}"))
 }
 

@@ -16,9 +16,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::utils::StreamBackoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -28,6 +28,7 @@ use super::context::Context;
 use super::secrets::Source;
 use crate::api::{ChatInstance, WebhookSubscription};
 use crate::plan::{Key, instance_key};
+use crate::watching::{self, Away, Pauses};
 
 /// Selects what we made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by=chathooks-operator";
@@ -138,8 +139,8 @@ pub fn watch_all(
     tasks: &mut JoinSet<&'static str>,
 ) {
     let client = ctx.client.clone();
-    let all = watcher::Config::default();
-    let ours = || watcher::Config::default().labels(MANAGED_BY);
+    let all = watching::config();
+    let ours = || watching::config().labels(MANAGED_BY);
     let on = Arc::clone(ctx);
     tasks.spawn(follow(
         "the watch on ChatInstances",
@@ -324,7 +325,7 @@ fn values<K>(
     tasks.spawn(follow(
         name,
         scoped::<Metadata<K>>(&ctx.client, namespaces),
-        watcher::Config::default(),
+        watching::config(),
         writer,
         Some,
         move |_, seen: Seen<'_, Metadata<K>>| {
@@ -426,8 +427,11 @@ where
     let reader = writer.as_reader();
     let mut listings: Vec<Listing<K>> = scopes.iter().map(|_| Listing::default()).collect();
     let mut filled = false;
+    let mut away = Away::default();
     let watches = scopes.into_iter().enumerate().map(|(scope, api)| {
-        watcher(api, config.clone()).default_backoff().map(move |event| (scope, event)).boxed()
+        StreamBackoff::new(watcher(api, config.clone()), Pauses::default())
+            .map(move |event| (scope, event))
+            .boxed()
     });
     let mut events = select_all(watches);
     writer.apply_watcher_event(&Event::Init);
@@ -435,7 +439,9 @@ where
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                tracing::warn!(%error, "{name} was interrupted and is begun again");
+                if let Some(error) = away.news(&error) {
+                    tracing::warn!(error, "{name} was interrupted; what is known stays, trying again");
+                }
                 continue;
             }
         };

@@ -2,6 +2,8 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::hex::hex;
+
 /// Longest name of a StatefulSet: its pods carry it, with a hash, in a label of 63 characters.
 const MAX_WORKLOAD: usize = 52;
 
@@ -16,7 +18,7 @@ pub fn child(name: &str, suffix: &str, max: usize) -> String {
     if whole.len() <= max {
         return whole;
     }
-    let hash: String = Sha256::digest(name).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(Sha256::digest(name).get(..4).unwrap_or_default());
     let room = max.saturating_sub(suffix.len() + hash.len() + 1);
     let short: String = name.chars().take(room).collect();
     format!("{}-{hash}{suffix}", short.trim_end_matches(['-', '.']))

@@ -8,6 +8,8 @@ use std::io::Read as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::hex::hex;
+
 use super::model::{InstancePlan, PLAN_VERSION, Plan, SubscriptionPlan};
 
 /// Pieces that every ChatInstance has, empty ones included: a missing one is late, never empty.
@@ -19,8 +21,9 @@ pub const MAX_SHARD_BYTES: usize = 700 << 10;
 /// Bytes that one piece may unfold to.
 const MAX_JSON_BYTES: usize = 32 << 20;
 
-/// Bytes of one subscription's JSON: beyond them it is refused by itself, so that it takes no other along.
-pub const MAX_SUBSCRIPTION_BYTES: usize = 128 << 10;
+/// Bytes of one subscription's JSON: beyond them it is refused by itself, so that it takes no other along. More than all
+/// bounds of the schema together need; values from Secrets could be larger.
+pub const MAX_SUBSCRIPTION_BYTES: usize = 192 << 10;
 
 /// zstd's own default: plans are small.
 const LEVEL: i32 = 3;
@@ -81,8 +84,20 @@ pub fn index_of(namespace: &str, name: &str) -> u8 {
     digest.first().map_or(0, |byte| byte % SHARDS)
 }
 
-/// The pieces of a plan, in their order.
-pub fn encode(plan: &InstancePlan) -> Result<Vec<Shard>, ShardError> {
+/// Whether a subscription is small enough to be planned; if not, the sentence says what to shorten.
+pub fn fits(plan: &SubscriptionPlan) -> Result<(), String> {
+    let bytes = serde_json::to_vec(plan).map_or(usize::MAX, |json| json.len());
+    if bytes <= MAX_SUBSCRIPTION_BYTES {
+        return Ok(());
+    }
+    Err(format!(
+        "spec.target.http.headers: with the values from its Secrets this subscription has {bytes} bytes, and a plan holds \
+         {MAX_SUBSCRIPTION_BYTES} of each; shorten the headers."
+    ))
+}
+
+/// The pieces of a plan, in their order. One that does not fit keeps no other from being written.
+pub fn encode(plan: &InstancePlan) -> Vec<Result<Shard, ShardError>> {
     let mut contents: Vec<Content> = (0..SHARDS)
         .map(|_| Content { version: PLAN_VERSION, instance: None, subscriptions: Vec::new() })
         .collect();
@@ -108,7 +123,7 @@ fn shard(index: u8, content: &Content) -> Result<Shard, ShardError> {
 }
 
 fn revision(json: &[u8]) -> String {
-    Sha256::digest(json).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(json).get(..16).unwrap_or_default())
 }
 
 /// The content of a piece and its revision.

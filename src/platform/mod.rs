@@ -3,6 +3,7 @@
 //! Must not know Kubernetes: what is wanted comes in as a [`PlatformPlan`](crate::plan::platform::PlatformPlan), and
 //! whether a write is allowed now is asked of a [`WriteGate`].
 
+pub mod facts;
 pub mod open_webui;
 pub mod patrol;
 

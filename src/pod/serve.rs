@@ -22,6 +22,7 @@ use crate::dispatcher::data_folder::{DataFolder, DataFolderError};
 use crate::dispatcher::observed::{Observer, Served};
 use crate::dispatcher::serving::{APPLY_AGAIN, Serving, ServingError, ServingOptions, Shown};
 use crate::plan::{Outcome, Plan};
+use crate::status::chat_instance::{PlatformFacts, RelayFacts};
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -113,10 +114,14 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
 }
 
 fn administration(known: SharedKnown, dispatcher: Arc<Dispatcher>) -> Shown {
-    let board = Board::new(State::unknown(
-        reason::NOT_PROBED,
-        "The operator speaks to the platform; see the conditions of the ChatInstance.",
-    ));
+    let board = Board::default();
+    let elsewhere = |_: &str, _: &str| PlatformFacts {
+        reachable: State::unknown(
+            reason::NOT_PROBED,
+            "The operator speaks to the platform; see the conditions of the ChatInstance.",
+        ),
+        relay: RelayFacts::NotWanted,
+    };
     let waiting = Arc::clone(&known);
     let access = Arc::clone(&known);
     Shown {
@@ -125,8 +130,10 @@ fn administration(known: SharedKnown, dispatcher: Arc<Dispatcher>) -> Shown {
         status: Arc::new(move || {
             let outcome = lock(&known).outcome.clone();
             let now = Time(k8s_openapi::jiff::Timestamp::now());
-            let objects = outcome
-                .map_or_else(|| json!([]), |outcome| board.compose(&outcome, &dispatcher.snapshot(), &now));
+            let objects = outcome.map_or_else(
+                || json!([]),
+                |outcome| board.compose(&outcome, &dispatcher.snapshot(), elsewhere, &now),
+            );
             json!({ "objects": objects, "files": [] })
         }),
     }

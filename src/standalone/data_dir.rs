@@ -12,6 +12,8 @@ use super::manifest::is_dns_name;
 use super::secret::{MAX_BYTES, is_key};
 use crate::dispatcher::data_folder::{DataFolder, DataFolderError};
 use crate::generated::random_value;
+use crate::hex::hex;
+use crate::plan::platform::IntakeAddresses;
 use crate::plan::{Inputs, Key, Outcome, SecretInput, WantedSecret, compile};
 
 /// Rounds of compiling and making Secrets; one is enough unless a plan asks for more because of what was made.
@@ -48,14 +50,28 @@ impl DataDir {
         self.0.path()
     }
 
+    /// What tells this folder from others: random, made once, and as lasting as what is kept here.
+    pub fn identity(&self) -> Result<String, DataDirError> {
+        let path = self.path().join("identity");
+        match fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path)(error)),
+            Ok(_) | Err(_) => {}
+        }
+        let id: [u8; 16] = rand::random();
+        let id = hex(&id);
+        write_private(&path, id.as_bytes()).map_err(at(&path))?;
+        Ok(id)
+    }
+
     /// Where the keys of a generated Secret are.
     pub fn secret_path(&self, namespace: &str, name: &str) -> PathBuf {
         self.path().join("secrets").join(namespace).join(name)
     }
 
     /// Compiles; makes the Secrets that the plan wants, and compiles again.
-    pub fn compile(&self, inputs: &Inputs) -> Result<Outcome, DataDirError> {
-        let mut inputs = inputs.clone();
+    pub fn compile(&self, inputs: &Inputs, intake: &IntakeAddresses) -> Result<Outcome, DataDirError> {
+        let mut inputs = Inputs { intake: intake.clone(), ..inputs.clone() };
         for (key, secret) in self.load()? {
             inputs.secrets.entry(key).or_insert(secret);
         }

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod folder;
 mod generations;
 pub mod manifest;
+mod platforms;
 pub mod secret;
 pub mod serve;
 pub mod store;

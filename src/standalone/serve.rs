@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::data_dir::{DataDir, DataDirError};
 use super::directory::Directory;
 use super::folder::{FileReport, Folder};
+use super::platforms::{Platforms, intake_addresses};
 use super::store::Patience;
 use super::{changes, watch as watching};
 use crate::board::Board;
@@ -22,7 +23,8 @@ use crate::dispatcher::serving::{
 };
 use crate::dispatcher::{Dispatcher, DispatcherError};
 use crate::plan::Outcome;
-use crate::status::chat_instance::not_probed;
+use crate::plan::platform::IntakeAddresses;
+use crate::status::chat_instance::PlatformFacts;
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -102,7 +104,9 @@ pub async fn serve(
     let mut directory = Directory::new(options.directory, options.secrets_dir);
     directory.look(Patience::AtOnce);
     let folder = directory.folder();
-    let outcome = Arc::new(data_dir.compile(&folder.inputs)?);
+    let intake = intake_addresses(serving.intake_address());
+    let platforms = Platforms::begin(data_dir.identity()?, serving.dispatcher.relays());
+    let outcome = Arc::new(data_dir.compile(&folder.inputs, &intake)?);
     changes::tell(None, &outcome, &[], &folder.files());
     let shown = Arc::new(Mutex::new(Shown {
         outcome: Arc::clone(&outcome),
@@ -110,9 +114,22 @@ pub async fn serve(
         waiting_for: vec!["the event log to be read".to_owned()],
     }));
 
-    serving.open_admin(administration(Arc::clone(&shown), Arc::clone(&serving.dispatcher)));
+    serving.open_admin(administration(
+        Arc::clone(&shown),
+        Arc::clone(&serving.dispatcher),
+        platforms.facts(),
+    ));
     let dispatcher = Arc::clone(&serving.dispatcher);
-    let mut server = Server { dispatcher, data_dir, shown, files: folder.files(), outcome, unapplied: false };
+    let mut server = Server {
+        dispatcher,
+        data_dir,
+        shown,
+        files: folder.files(),
+        outcome,
+        unapplied: false,
+        intake,
+        platforms,
+    };
     server.apply().await.map_err(ServingError::from)?;
 
     serving.open_intake();
@@ -127,8 +144,12 @@ pub async fn serve(
 }
 
 /// What the administrator's port shows; open, since it listens on loopback unless asked otherwise.
-fn administration(shown: SharedShown, dispatcher: Arc<Dispatcher>) -> Administration {
-    let board = Board::new(not_probed());
+fn administration(
+    shown: SharedShown,
+    dispatcher: Arc<Dispatcher>,
+    platform: impl Fn(&str, &str) -> PlatformFacts + Send + Sync + 'static,
+) -> Administration {
+    let board = Board::default();
     let waiting = Arc::clone(&shown);
     Administration {
         waiting_for: Arc::new(move || lock(&waiting).waiting_for.clone()),
@@ -139,7 +160,7 @@ fn administration(shown: SharedShown, dispatcher: Arc<Dispatcher>) -> Administra
                 (Arc::clone(&shown.outcome), shown.files.clone())
             };
             let now = Time(k8s_openapi::jiff::Timestamp::now());
-            json!({ "objects": board.compose(&outcome, &dispatcher.snapshot(), &now), "files": files })
+            json!({ "objects": board.compose(&outcome, &dispatcher.snapshot(), &platform, &now), "files": files })
         }),
     }
 }
@@ -155,11 +176,15 @@ struct Server {
     files: Vec<FileReport>,
     outcome: Arc<Outcome>,
     unapplied: bool,
+    intake: IntakeAddresses,
+    platforms: Platforms,
 }
 
 impl Server {
     async fn apply(&mut self) -> Result<(), DispatcherError> {
         let applied = self.dispatcher.apply(self.outcome.plan.clone()).await;
+        // After the intake that a relay needs.
+        self.platforms.want(&self.outcome);
         self.unapplied = applied.is_err();
         let mut shown = lock(&self.shown);
         shown.waiting_for.clear();
@@ -196,9 +221,9 @@ impl Server {
     }
 
     async fn take(&mut self, folder: Folder) {
-        let data_dir = Arc::clone(&self.data_dir);
+        let (data_dir, intake) = (Arc::clone(&self.data_dir), self.intake.clone());
         let files = folder.files();
-        let compiled = tokio::task::spawn_blocking(move || data_dir.compile(&folder.inputs)).await;
+        let compiled = tokio::task::spawn_blocking(move || data_dir.compile(&folder.inputs, &intake)).await;
         let outcome = match compiled {
             Ok(Ok(outcome)) => Arc::new(outcome),
             Ok(Err(error)) => {
@@ -223,7 +248,9 @@ impl Server {
             shown.outcome = outcome;
             shown.files = files;
         }
-        if !same_plan && let Err(error) = self.apply().await {
+        if same_plan {
+            self.platforms.want(&self.outcome);
+        } else if let Err(error) = self.apply().await {
             tracing::error!(%error, "a change of the directory is not served yet; trying again");
         }
     }

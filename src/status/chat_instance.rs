@@ -19,6 +19,65 @@ pub struct InstanceFacts {
     pub dispatcher_available: State,
 }
 
+/// What is known of an instance's platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlatformFacts {
+    /// Whether it answers and lets us work.
+    pub reachable: State,
+    /// How the relay there fares.
+    pub relay: RelayFacts,
+}
+
+/// How a relay fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RelayFacts {
+    /// Events come in another way.
+    NotWanted,
+    /// The platform has not been asked.
+    Unasked,
+    /// The platform cannot be asked.
+    Unreachable,
+    /// It cannot be installed or put right.
+    Refused(State),
+    /// It is installed and was not heard with its present configuration.
+    Silent {
+        /// Where it should say hello.
+        intake_url: String,
+    },
+    /// It says hello with its present configuration.
+    Works,
+}
+
+impl RelayFacts {
+    /// Whether everything that is subscribed to comes.
+    pub fn delivers(&self) -> bool {
+        matches!(self, Self::NotWanted | Self::Works)
+    }
+}
+
+/// `IntakeReady`, given what the intake says for itself.
+pub fn intake_with_relay(open: State, relay: &RelayFacts) -> State {
+    if open.status != Some(true) {
+        return open;
+    }
+    match relay {
+        RelayFacts::NotWanted | RelayFacts::Works => open,
+        RelayFacts::Unasked => State::unknown(reason::PENDING, "The platform has not been asked yet."),
+        RelayFacts::Unreachable => State::no(
+            reason::PLATFORM_UNREACHABLE,
+            "The relay cannot be looked at; Reachable says why. Events that it sends are taken.",
+        ),
+        RelayFacts::Refused(state) => state.clone(),
+        RelayFacts::Silent { intake_url } => State::no(
+            reason::RELAY_SILENT,
+            format!(
+                "The relay is installed and has not said hello with its present configuration: the platform must reach \
+                 {intake_url}; set spec.intake.url where that is not the right address."
+            ),
+        ),
+    }
+}
+
 /// The conditions of a ChatInstance.
 pub fn report(verdict: &Verdict, facts: &InstanceFacts) -> Report {
     Report {

@@ -3,7 +3,9 @@
 //! The operator, the dispatcher's pod and `standalone` report through this, so that the same state reads the same
 //! everywhere.
 
-use crate::api::conditions::{State, reason};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::api::conditions::{PROGRAMMED, State, reason};
 use crate::plan::Finding;
 
 pub mod chat_instance;
@@ -20,6 +22,15 @@ pub fn programmed(generation: i64, served: Option<i64>) -> State {
     } else {
         State::unknown(reason::PENDING, "The dispatcher does not serve this generation yet.")
     }
+}
+
+/// Whether `Programmed` was true of this generation already: it stays so, and availability is told elsewhere.
+pub fn latched(conditions: &[Condition], generation: i64) -> bool {
+    conditions.iter().any(|condition| {
+        condition.type_ == PROGRAMMED
+            && condition.status == "True"
+            && condition.observed_generation == Some(generation)
+    })
 }
 
 /// A finding of the plan as a condition's state.

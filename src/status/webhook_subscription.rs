@@ -1,5 +1,6 @@
 //! Conditions of a WebhookSubscription.
 
+use super::chat_instance::RelayFacts;
 use super::observed::ObservedHealth;
 use super::{PAUSED, state, unless_paused};
 use crate::api::conditions::{DELIVERING, Report, State, reason};
@@ -25,6 +26,21 @@ pub fn report(verdict: &Verdict, facts: &SubscriptionFacts) -> Report {
         programmed: unless_paused(facts.paused, &facts.programmed),
         more: vec![(DELIVERING, unless_paused(facts.paused, &facts.delivering))],
     }
+}
+
+/// `Programmed`, given what the dispatcher says for itself: it waits for the relay as well, but stays once it was true of
+/// a generation.
+pub fn programmed_with_relay(served: State, relay: &RelayFacts, latched: bool) -> State {
+    if latched {
+        return State::yes(reason::PROGRAMMED);
+    }
+    if served.status != Some(true) || relay.delivers() {
+        return served;
+    }
+    State::unknown(
+        reason::PENDING,
+        "The relay in the platform does not send these events yet; IntakeReady of the ChatInstance says why.",
+    )
 }
 
 /// `Delivering`: what keeps it from being delivered by intent, else how the last attempt went (`None` before the

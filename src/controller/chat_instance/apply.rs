@@ -84,10 +84,15 @@ async fn publish(
     applied: &mut Applied,
 ) -> Result<(), Error> {
     let plan = InstancePlan { queue_bytes: log_share(plan.queue_bytes), ..plan.clone() };
-    let shards = match encode(&plan) {
-        Ok(shards) => shards,
-        Err(error) => return applied.note(Err(Error::Build(format!("{error}.")))).map(|_| ()),
-    };
+    let mut shards = Vec::new();
+    for shard in encode(&plan) {
+        match shard {
+            Ok(shard) => shards.push(shard),
+            Err(error) => {
+                applied.note(Err(Error::Build(format!("{error}."))))?;
+            }
+        }
+    }
     let results = join_all(shards.iter().map(|shard| publish_one(ctx, owner, shard))).await;
     for (shard, result) in shards.into_iter().zip(results) {
         if applied.note(result)? {

@@ -22,7 +22,7 @@ pub mod status;
 use self::build::Owner;
 
 /// How soon something that a person must put right is looked at again without being asked.
-const PROBLEM_AGAIN: Duration = Duration::from_secs(60);
+const PROBLEM_AGAIN: Duration = Duration::from_mins(1);
 
 /// Brings everything of one ChatInstance to where its spec wants it.
 pub async fn reconcile(instance: Arc<ChatInstance>, ctx: Arc<Context>) -> Result<Action, Error> {
@@ -47,8 +47,12 @@ pub async fn reconcile(instance: Arc<ChatInstance>, ctx: Arc<Context>) -> Result
         compiled => compiled?,
     };
     finalize::hold(&ctx, &instance, &outcome).await?;
-    ctx.desk.want(&key, outcome.platforms.first().cloned());
-    let applied = apply::apply(&ctx, &owner, &outcome).await?;
+    let paused = outcome.plan.instances.iter().any(|plan| plan.paused.is_some());
+    // A slip must not take the platform out of sight: what was wanted last stays.
+    if !paused {
+        ctx.desk.want(&key, outcome.platforms.first().cloned());
+    }
+    let applied = Box::pin(apply::apply(&ctx, &owner, &outcome)).await?;
     let family = Arc::new(Family { outcome, revisions: applied.revisions, problem: applied.problem });
     ctx.families.set(&key, Some(Arc::clone(&family)));
     ctx.endpoints_changed.notify_one();

@@ -9,16 +9,16 @@ use crate::api::{ChatInstance, ChatInstanceStatus};
 use crate::controller::context::Context;
 use crate::controller::error::Error;
 use crate::controller::families::Family;
-use crate::controller::latch::latched;
 use crate::controller::observations::Fleet;
-use crate::controller::relay::{expected_config, heard};
 use crate::controller::report;
 use crate::controller::stores::reference;
 use crate::plan::Key;
 use crate::plan::children::dispatcher_name;
 use crate::plan::platform::{IntakeAddresses, PlatformPlan};
-use crate::platform::{PlatformReport, RelayState};
-use crate::status::chat_instance::{InstanceFacts, intake_ready, not_probed, report as conditions};
+use crate::platform::PlatformReport;
+use crate::platform::facts::facts;
+use crate::status::chat_instance::{InstanceFacts, intake_ready, intake_with_relay, report as conditions};
+use crate::status::latched;
 
 /// Writes the status as it follows from the family and what dispatchers and platform told.
 pub async fn write(ctx: &Context, key: &Key, instance: &ChatInstance, family: &Family) -> Result<(), Error> {
@@ -35,14 +35,19 @@ pub async fn write(ctx: &Context, key: &Key, instance: &ChatInstance, family: &F
         let conditions = last.as_ref().map(|last| last.conditions.as_slice()).unwrap_or_default();
         condition_told(conditions, type_, verdict.generation)
     };
-    let intake_ready = intake(ctx, key, paused, platform, told.as_ref(), &fleet);
+    let configs = fleet.relays(key).map(|relay| relay.config.as_str());
+    let platform_facts = facts(&ctx.cluster, platform, told.as_ref(), configs);
+    let full = fleet.instances(key).flatten().map(|one| one.log_full).reduce(|one, other| one || other);
     let facts = InstanceFacts {
         paused,
         programmed: programmed(key, family, &fleet, last.as_ref(), verdict.generation),
-        reachable: reachable(platform, told.as_ref(), before(REACHABLE)),
+        reachable: match before(REACHABLE).filter(|old| old.reason != reason::NOT_PROBED) {
+            Some(old) if platform.is_some() && told.is_none() => old,
+            _ => platform_facts.reachable,
+        },
         intake_ready: match before(INTAKE_READY).filter(|old| old.reason != reason::PAUSED) {
             Some(old) if unseen(key, &dispatcher, &fleet, platform, told.as_ref()) => old,
-            _ => intake_ready,
+            _ => intake_with_relay(intake_ready(paused, full), &platform_facts.relay),
         },
         dispatcher_available: available(key, &dispatcher, &fleet),
     };
@@ -137,7 +142,7 @@ fn programmed(
         return problem.clone();
     }
     let served = family.revisions.get(&0).is_some_and(|revision| fleet.serves(key, 0, revision));
-    if served || latched(last.map(|last| last.conditions.as_slice()), generation) {
+    if served || last.is_some_and(|last| latched(&last.conditions, generation)) {
         return State::yes(reason::PROGRAMMED);
     }
     let told = fleet.instances(key).flatten().find_map(|one| one.problem.as_ref());
@@ -166,54 +171,4 @@ fn unseen(
 ) -> bool {
     let silent = dispatcher.ready_replicas > 0 && fleet.instances(key).flatten().next().is_none();
     silent || (platform.is_some_and(|plan| plan.relay.is_some()) && told.is_none())
-}
-
-fn reachable(platform: Option<&PlatformPlan>, told: Option<&PlatformReport>, before: Option<State>) -> State {
-    match (platform, told) {
-        (None, _) => not_probed(),
-        (Some(_), None) => before
-            .filter(|old| old.reason != reason::NOT_PROBED)
-            .unwrap_or_else(|| State::unknown(reason::PENDING, "The platform has not been asked yet.")),
-        (Some(_), Some(report)) => report.reachable.clone(),
-    }
-}
-
-fn intake(
-    ctx: &Context,
-    key: &Key,
-    paused: bool,
-    platform: Option<&PlatformPlan>,
-    told: Option<&PlatformReport>,
-    fleet: &Fleet,
-) -> State {
-    let full = fleet.instances(key).flatten().map(|one| one.log_full).reduce(|one, other| one || other);
-    let open = intake_ready(paused, full);
-    let Some((plan, relay)) = platform.and_then(|plan| Some((plan, plan.relay.as_ref()?))) else {
-        return open;
-    };
-    if open.status != Some(true) {
-        return open;
-    }
-    match told.map(|report| &report.relay) {
-        None => State::unknown(reason::PENDING, "The platform has not been asked yet."),
-        Some(RelayState::Unknown(_)) => State::no(
-            reason::PLATFORM_UNREACHABLE,
-            "The relay cannot be looked at; Reachable says why. Events that it sends are taken.",
-        ),
-        Some(RelayState::Refused(state)) => state.clone(),
-        Some(RelayState::NotWanted | RelayState::Installed { .. }) => {
-            if heard(fleet, key, &expected_config(&ctx.cluster, plan, relay)) {
-                open
-            } else {
-                State::no(
-                    reason::RELAY_SILENT,
-                    format!(
-                        "The relay is installed and has not said hello with its present configuration: the platform must \
-                         reach {}; set spec.intake.url where that is not the right address.",
-                        relay.intake_url
-                    ),
-                )
-            }
-        }
-    }
 }

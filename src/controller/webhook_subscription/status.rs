@@ -9,14 +9,16 @@ use crate::api::{WebhookSubscription, WebhookSubscriptionStatus};
 use crate::controller::context::Context;
 use crate::controller::error::Error;
 use crate::controller::families::Family;
-use crate::controller::latch::latched;
 use crate::controller::observations::Fleet;
-use crate::controller::relay::{expected_config, heard};
 use crate::controller::report;
 use crate::plan::shards::index_of;
 use crate::plan::{Key, Verdict};
+use crate::platform::facts::facts;
+use crate::status::latched;
 use crate::status::observed::ObservedHealth;
-use crate::status::webhook_subscription::{SubscriptionFacts, delivering, report as conditions};
+use crate::status::webhook_subscription::{
+    SubscriptionFacts, delivering, programmed_with_relay, report as conditions,
+};
 
 /// Longest text of a failure.
 const MAX_REASON: usize = 1024;
@@ -49,9 +51,13 @@ pub async fn write(
     {
         delivering = old;
     }
+    let configs = fleet.relays(instance).map(|relay| relay.config.as_str());
+    let reported = ctx.desk.report(instance);
+    let platform = facts(&ctx.cluster, family.outcome.platforms.first(), reported.as_ref(), configs);
+    let latched = last.as_ref().is_some_and(|last| latched(&last.conditions, verdict.generation));
     let facts = SubscriptionFacts {
         paused: !verdict.accepted.status || !verdict.resolved_refs.status,
-        programmed: programmed(ctx, instance, key, family, &fleet, last.as_ref(), verdict.generation),
+        programmed: programmed_with_relay(served(instance, key, family, &fleet), &platform.relay, latched),
         delivering,
     };
     finish(ctx, subscription, verdict, &facts, last, health.as_ref()).await
@@ -87,35 +93,18 @@ async fn finish(
     report::write(ctx, subscription, last.as_ref(), &next).await
 }
 
-fn programmed(
-    ctx: &Context,
-    instance: &Key,
-    key: &Key,
-    family: &Family,
-    fleet: &Fleet,
-    last: Option<&WebhookSubscriptionStatus>,
-    generation: i64,
-) -> State {
-    if latched(last.map(|last| last.conditions.as_slice()), generation) {
-        return State::yes(reason::PROGRAMMED);
-    }
-    let pending = |sentence: &str| State::unknown(reason::PENDING, sentence);
-    if fleet.dispatchers.is_empty() {
-        return pending("No dispatcher is ready yet.");
-    }
+/// Whether the dispatchers serve the piece of the plan that the subscription is in.
+fn served(instance: &Key, key: &Key, family: &Family, fleet: &Fleet) -> State {
     let shard = index_of(&key.0, &key.1);
-    if !family.revisions.get(&shard).is_some_and(|revision| fleet.serves(instance, shard, revision)) {
-        return pending("The dispatcher does not serve this generation yet.");
+    let serves =
+        || family.revisions.get(&shard).is_some_and(|revision| fleet.serves(instance, shard, revision));
+    if fleet.dispatchers.is_empty() {
+        State::unknown(reason::PENDING, "No dispatcher is ready yet.")
+    } else if serves() {
+        State::yes(reason::PROGRAMMED)
+    } else {
+        State::unknown(reason::PENDING, "The dispatcher does not serve this generation yet.")
     }
-    let relay = family.outcome.platforms.first().and_then(|plan| Some((plan, plan.relay.as_ref()?)));
-    if let Some((plan, relay)) = relay
-        && !heard(fleet, instance, &expected_config(&ctx.cluster, plan, relay))
-    {
-        return pending(
-            "The relay in the platform does not send these events yet; IntakeReady of the ChatInstance says why.",
-        );
-    }
-    State::yes(reason::PROGRAMMED)
 }
 
 /// The failure that last turned the state; it stays while deliveries go well again, until the next.
@@ -139,7 +128,7 @@ fn trusted(mut health: ObservedHealth) -> ObservedHealth {
     let camel = health.reason.chars().all(|c| c.is_ascii_alphanumeric())
         && health.reason.chars().next().is_some_and(|c| c.is_ascii_uppercase());
     if !health.ok && (!camel || health.reason.len() > 64) {
-        health.reason = reason::INTERNAL_ERROR.to_owned();
+        reason::INTERNAL_ERROR.clone_into(&mut health.reason);
     }
     health.message = health.message.chars().take(MAX_REASON).collect();
     health

@@ -6,6 +6,7 @@ use url::Url;
 use super::{DriftPlan, IntakeAddresses, PlatformCredentials, PlatformPlan, RelayPlan, intake_url};
 use crate::api::chat_instance::{ChatInstanceSpec, Credentials, DriftPolicy, IntakeMode, Platform};
 use crate::api::conditions::reason;
+use crate::hex::hex;
 use crate::plan::egress;
 use crate::plan::model::{EgressPlan, InstancePlan, SensitiveText};
 use crate::plan::secrets::{ConfigMaps, Secrets};
@@ -77,7 +78,7 @@ fn relay(
     addresses: &IntakeAddresses,
     found: &mut Judgement,
 ) -> Option<RelayPlan> {
-    let intake_url = intake_url(spec, key, addresses, found);
+    let intake_url = intake_url(spec, key, addresses).ok();
     if spec.intake.auth.as_ref().is_some_and(|auth| auth.standard_webhooks.is_none()) {
         found.refuse(
             reason::INVALID,
@@ -99,7 +100,7 @@ fn relay(
 /// A Python identifier in lower case, as the platform wants it; the same wherever the object has this name.
 fn function_id((namespace, name): &Key) -> String {
     let digest = Sha256::digest(format!("{namespace}/{name}"));
-    let short: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let short = hex(digest.get(..5).unwrap_or_default());
     format!("chathooks_relay_{short}")
 }
 

@@ -47,7 +47,9 @@ MEMORY_EVENTS = 10_000
 MEMORY_BYTES = 32 * 1024 * 1024
 SPILL_BYTES = 64 * 1024 * 1024
 SEGMENT_BYTES = 4 * 1024 * 1024
-HINTS = 100
+# What a dispatcher takes in one hello; more are told by the next look of whoever is hinted to.
+HINTS = 32
+SUBJECT = 256
 HELLO_EVERY = 15.0
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 30.0
@@ -295,7 +297,8 @@ class Worker:
             off = name == "function.disable_started" and subject == self.function_id
             self.state = "Off" if off else "Active"
         if name.startswith(("function.", "config.", "channel.webhook.")):
-            hint = {"event": name, "subject": subject if isinstance(subject, str) else None}
+            known = isinstance(subject, str) and len(subject.encode("utf-8", "replace")) <= SUBJECT
+            hint = {"event": name, "subject": subject if known else None}
             if hint not in self.kept.hints and len(self.kept.hints) < HINTS:
                 self.kept.hints.append(hint)
         if self.wanted(name):
@@ -530,7 +533,8 @@ class Worker:
                 # Somebody is there again.
                 self.send_at = now
         else:
-            kept.hints = (hints + kept.hints)[:HINTS]
+            # What is refused as malformed would be so again.
+            kept.hints = ([] if status in (400, 413, 422) else hints + kept.hints)[:HINTS]
             self.hello_delay = min(max(self.hello_delay * 2, FIRST_DELAY), self.longest())
             self.hello_again_at = now + self.hello_delay * random.uniform(0.8, 1.2)
 
@@ -575,13 +579,13 @@ class Worker:
             refused = answer.get("errors") if isinstance(answer, dict) else None
             self.kept.dropped += len(refused) if isinstance(refused, list) else 0
             return True
-        if status in (400, 409, 413, 415, 422):
+        if status in (400, 409, 413, 422):
             if len(events) == 1:
                 self.kept.dropped += 1
                 return True
             middle = len(events) // 2
             return await self.deliver(web, events[:middle]) and await self.deliver(web, events[middle:])
-        self.back_off(after, slow=status in (401, 403, 404, 405, 410))
+        self.back_off(after, slow=status in (401, 403, 404, 405, 410, 415))
         return False
 
     def back_off(self, after, slow=False):

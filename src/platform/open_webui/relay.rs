@@ -6,6 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::functions::{Form, Function, Marker, Meta, Valves};
+use crate::hex::hex;
 use crate::plan::platform::RelayPlan;
 use crate::platform::Owner;
 
@@ -83,10 +84,6 @@ pub(super) fn is_ours(meta: &Meta, owner: &Owner) -> bool {
 /// Hash of a text, to tell whether it is still the same.
 pub(super) fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{GATE, events, hello, hellos, installed, owner, relayed};
 use crate::support::eventually;
-use crate::support::open_webui::{OpenWebUi, shared};
+use crate::support::open_webui::{OpenWebUi, environment, shared};
 use crate::support::receiver::Receiver;
 
 fn titles(receiver: &Receiver) -> BTreeSet<String> {
@@ -136,15 +136,16 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     paths.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
+/// What takes too long or too much to reach through a platform.
 #[test]
-fn the_source_is_python_that_asks_for_no_package() {
-    let source = chathooks::platform::open_webui::RELAY_SOURCE;
-    let imports: Vec<&str> = source.lines().filter(|line| line.starts_with("import ")).collect();
-    let known =
-        ["asyncio", "base64", "fcntl", "hashlib", "hmac", "inspect", "json", "logging", "os", "random"];
-    let known: BTreeSet<&str> =
-        known.into_iter().chain(["shutil", "threading", "time", "uuid", "aiohttp"]).collect();
-    for import in imports {
-        assert!(known.contains(import.trim_start_matches("import ")), "{import}");
-    }
+fn the_relay_keeps_its_bounds() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = std::process::Command::new(format!("{}/bin/python", environment()))
+        .arg("-B")
+        .arg(root.join("tests/scripts/relay_bounds.py"))
+        .arg(root.join("src/platform/open_webui/relay.py"))
+        .env("DATA_DIR", tempfile::tempdir().unwrap().path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -3,8 +3,8 @@
 pub mod api_server;
 pub mod chart;
 pub mod cluster;
-pub mod pod;
 pub mod open_webui;
+pub mod pod;
 pub mod product;
 pub mod receiver;
 

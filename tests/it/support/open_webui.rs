@@ -15,7 +15,7 @@ pub const EMAIL: &str = "admin@example.com";
 pub const PASSWORD: &str = "correct horse";
 
 /// It starts in 7 s of processor time, and several may start at once on a busy machine.
-const START: Duration = Duration::from_secs(180);
+const START: Duration = Duration::from_mins(3);
 
 /// Ends what it started when its standard input is closed, so also when the tests die.
 const GUARD: &str = r#""$@" & p=$!; read -r _; kill -TERM "$p" 2>/dev/null; wait "$p""#;
@@ -45,6 +45,13 @@ pub async fn shared() -> &'static OpenWebUi {
         .await
 }
 
+/// The Python environment with Open WebUI.
+pub fn environment() -> String {
+    std::env::var("CHATHOOKS_TEST_OPEN_WEBUI").expect(
+        "CHATHOOKS_TEST_OPEN_WEBUI must name an environment with Open WebUI 0.12.4: run `make test`, which makes one",
+    )
+}
+
 impl OpenWebUi {
     /// An empty one; nothing runs yet.
     pub fn new() -> Self {
@@ -69,9 +76,7 @@ impl OpenWebUi {
 
     /// Starts it with further environment, and signs in if that is possible.
     pub async fn start(&mut self, more: &[(&str, &str)]) {
-        let venv = std::env::var("CHATHOOKS_TEST_OPEN_WEBUI").expect(
-            "CHATHOOKS_TEST_OPEN_WEBUI must name an environment with Open WebUI 0.12.4: run `make test`, which makes one",
-        );
+        let venv = environment();
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
         let port = self.port.to_string();
         let mut command = Command::new("sh");
@@ -101,7 +106,7 @@ impl OpenWebUi {
         }
         let form = json!({"email": EMAIL, "password": PASSWORD});
         if let (200, answer) = self.call("POST", "/api/v1/auths/signin", &form).await {
-            self.token = answer["token"].as_str().unwrap_or_default().to_owned();
+            answer["token"].as_str().unwrap_or_default().clone_into(&mut self.token);
         }
     }
 
@@ -142,7 +147,7 @@ impl OpenWebUi {
     /// Makes the administrator's API key.
     pub async fn make_key(&mut self) {
         let answer = self.ok("POST", "/api/v1/auths/api_key", &Value::Null).await;
-        self.key = answer["api_key"].as_str().unwrap().to_owned();
+        answer["api_key"].as_str().unwrap().clone_into(&mut self.key);
     }
 
     /// A new user signs up; answers their token.
