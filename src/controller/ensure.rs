@@ -15,7 +15,7 @@ use super::context::Context;
 use super::error::Error;
 use super::memory::{Written, lags};
 use super::stores::{INSTANCE, key_of, reference};
-use super::write::{apply, create, merge, read};
+use super::write::{apply, establish, merge, read};
 use crate::hex::hex;
 
 /// Annotation that holds the hash of what was applied last.
@@ -71,7 +71,7 @@ where
     }
     let api: Api<K> = Api::namespaced(ctx.client.clone(), &key.0);
     let written = match read(step, api.get_opt(&key.1)).await? {
-        None => create(ctx, step, &api, &wanted.object).await?,
+        None => establish(ctx, step, &api, &key.1, &value(&wanted.object)?).await?,
         Some(live) if leaving(live.meta(), wanted.object.meta()) => {
             let kind = K::kind(&());
             return Err(Error::Leaving(format!(

@@ -53,9 +53,8 @@ async fn bounded<T>(
 ) -> Result<T, Error> {
     tokio::pin!(call);
     // The clock is asked before the call goes on: a process that was stopped may find the way free only now.
-    let timely = poll_fn(|context| match Instant::now() < deadline {
-        true => call.as_mut().poll(context).map(Some),
-        false => Poll::Ready(None),
+    let timely = poll_fn(|context| {
+        if Instant::now() < deadline { call.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
     });
     match timeout_at(deadline, timely).await {
         Ok(Some(Ok(value))) => Ok(value),
@@ -71,6 +70,21 @@ where
 {
     let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
     write(ctx, step, api.create(&params, object)).await
+}
+
+/// Applies an object that was not there a moment ago. Applied from the start, so that fields which are not wanted any more
+/// go later; not forced, so that one that somebody made meanwhile is a conflict.
+pub async fn establish<K>(
+    ctx: &Context,
+    step: &'static str,
+    api: &Api<K>,
+    name: &str,
+    object: &Value,
+) -> Result<K, Error>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    write(ctx, step, api.patch(name, &PatchParams::apply(MANAGER), &Patch::Apply(object))).await
 }
 
 /// Applies an object that is ours (server-side apply).

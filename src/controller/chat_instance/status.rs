@@ -14,8 +14,7 @@ use crate::controller::report;
 use crate::controller::stores::reference;
 use crate::plan::Key;
 use crate::plan::children::dispatcher_name;
-use crate::plan::platform::{IntakeAddresses, PlatformPlan};
-use crate::platform::PlatformReport;
+use crate::plan::platform::{IntakeAddresses, intake_url};
 use crate::platform::facts::facts;
 use crate::status::chat_instance::{InstanceFacts, intake_ready, intake_with_relay, report as conditions};
 use crate::status::latched;
@@ -36,18 +35,20 @@ pub async fn write(ctx: &Context, key: &Key, instance: &ChatInstance, family: &F
         condition_told(conditions, type_, verdict.generation)
     };
     let configs = fleet.relays(key).map(|relay| relay.config.as_str());
-    let platform_facts = facts(&ctx.cluster, platform, told.as_ref(), configs);
+    let seen = facts(&ctx.cluster, platform, told.as_ref(), configs);
     let full = fleet.instances(key).flatten().map(|one| one.log_full).reduce(|one, other| one || other);
+    let intake_ready = intake_with_relay(intake_ready(paused, full), &seen.relay);
+    let unasked = platform.is_some() && told.is_none();
     let facts = InstanceFacts {
         paused,
         programmed: programmed(key, family, &fleet, last.as_ref(), verdict.generation),
         reachable: match before(REACHABLE).filter(|old| old.reason != reason::NOT_PROBED) {
-            Some(old) if platform.is_some() && told.is_none() => old,
-            _ => platform_facts.reachable,
+            Some(old) if unasked => old,
+            _ => seen.reachable,
         },
         intake_ready: match before(INTAKE_READY).filter(|old| old.reason != reason::PAUSED) {
-            Some(old) if unseen(key, &dispatcher, &fleet, platform, told.as_ref()) => old,
-            _ => intake_with_relay(intake_ready(paused, full), &platform_facts.relay),
+            Some(old) if unheard(&dispatcher, &fleet) || (unasked && !seen.relay.delivers()) => old,
+            _ => intake_ready,
         },
         dispatcher_available: available(key, &dispatcher, &fleet),
     };
@@ -55,8 +56,9 @@ pub async fn write(ctx: &Context, key: &Key, instance: &ChatInstance, family: &F
         observed_generation: Some(verdict.generation),
         platform_version: told
             .and_then(|report| report.version)
+            .filter(|version| is_version(version))
             .or_else(|| last.as_ref().and_then(|last| last.platform_version.clone())),
-        intake_url: Some(intake_url(key, platform)),
+        intake_url: Some(posted_to(key, instance)),
         dispatcher: Some(dispatcher),
         attached: Some(Attached { webhook_subscriptions: attached(family) }),
         conditions: listed(&conditions(verdict, &facts), verdict.generation, last.as_ref()),
@@ -86,7 +88,7 @@ pub async fn not_compiled(
     };
     let next = ChatInstanceStatus {
         observed_generation: Some(generation),
-        intake_url: Some(IntakeAddresses::Services.of(key)),
+        intake_url: Some(posted_to(key, instance)),
         conditions: listed(&report, generation, last.as_ref()),
         ..last.clone().unwrap_or_default()
     };
@@ -107,9 +109,10 @@ fn attached(family: &Family) -> i32 {
     i32::try_from(plans.map(|plan| plan.subscriptions.len()).sum::<usize>()).unwrap_or(i32::MAX)
 }
 
-fn intake_url(key: &Key, platform: Option<&PlatformPlan>) -> String {
-    let relay = platform.and_then(|plan| plan.relay.as_ref());
-    relay.map_or_else(|| IntakeAddresses::Services.of(key), |relay| relay.intake_url.clone())
+/// Where events are posted; an address that cannot be used is told in `Accepted`.
+fn posted_to(key: &Key, instance: &ChatInstance) -> String {
+    let services = IntakeAddresses::Services;
+    intake_url(&instance.spec, key, &services).unwrap_or_else(|_| services.of(key))
 }
 
 fn dispatcher(ctx: &Context, key: &Key, instance: &ChatInstance) -> DispatcherStatus {
@@ -161,14 +164,12 @@ fn programmed(
     )
 }
 
-/// Whether this replica, which may lead since a moment, has not seen yet what the intake's state follows from.
-fn unseen(
-    key: &Key,
-    dispatcher: &DispatcherStatus,
-    fleet: &Fleet,
-    platform: Option<&PlatformPlan>,
-    told: Option<&PlatformReport>,
-) -> bool {
-    let silent = dispatcher.ready_replicas > 0 && fleet.instances(key).flatten().next().is_none();
-    silent || (platform.is_some_and(|plan| plan.relay.is_some()) && told.is_none())
+/// Whether this is a version and nothing else: it was told by the platform.
+fn is_version(text: &str) -> bool {
+    text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'))
+}
+
+/// Whether this replica, which may lead since a moment, has not heard yet from any of the dispatchers that are ready.
+fn unheard(dispatcher: &DispatcherStatus, fleet: &Fleet) -> bool {
+    dispatcher.ready_replicas > 0 && fleet.dispatchers.iter().all(Option::is_none)
 }

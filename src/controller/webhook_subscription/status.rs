@@ -42,6 +42,10 @@ pub async fn write(
         return Ok(());
     }
     let health = fleet.subscription(instance, key).and_then(|seen| seen.health.clone()).map(trusted);
+    let configs = fleet.relays(instance).map(|relay| relay.config.as_str());
+    let report = ctx.desk.report(instance);
+    let platform = facts(&ctx.cluster, family.outcome.platforms.first(), report.as_ref(), configs);
+    let latched = last.as_ref().is_some_and(|last| latched(&last.conditions, verdict.generation));
     let mut delivering = delivering(plan, health.as_ref());
     // A process that has just begun has not tried anything yet; how the last delivery went stays true.
     if delivering.reason == reason::NO_EVENTS_YET
@@ -51,10 +55,6 @@ pub async fn write(
     {
         delivering = old;
     }
-    let configs = fleet.relays(instance).map(|relay| relay.config.as_str());
-    let reported = ctx.desk.report(instance);
-    let platform = facts(&ctx.cluster, family.outcome.platforms.first(), reported.as_ref(), configs);
-    let latched = last.as_ref().is_some_and(|last| latched(&last.conditions, verdict.generation));
     let facts = SubscriptionFacts {
         paused: !verdict.accepted.status || !verdict.resolved_refs.status,
         programmed: programmed_with_relay(served(instance, key, family, &fleet), &platform.relay, latched),
