@@ -66,7 +66,8 @@ pub async fn apply(ctx: &Context, owner: &Owner<'_>, outcome: &Outcome) -> Resul
         // A pod must neither write to somebody else's volume nor run with somebody else's rights.
         Ok(_) if !ours => {}
         Ok(workload) => {
-            applied.note(ensure(ctx, "apply a StatefulSet", &workload, &stores.stateful_sets).await)?;
+            let applying = ensure(ctx, "apply a StatefulSet", &workload, &stores.stateful_sets);
+            applied.note(Box::pin(applying).await)?;
         }
         Err(error) => {
             applied.note(Err(error))?;
