@@ -31,6 +31,7 @@ pub mod reason {
     /// Accepted is true.
     pub const ACCEPTED: &str = "Accepted";
     /// Accepted is false: the schema or one of its rules refuses the object.
+    /// Programmed is false: what the spec asks for cannot be made.
     pub const INVALID: &str = "Invalid";
     /// Accepted is false: an event pattern cannot be read.
     pub const INVALID_PATTERN: &str = "InvalidPattern";
