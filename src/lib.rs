@@ -21,4 +21,5 @@ pub mod pod;
 pub mod standalone;
 pub mod status;
 pub mod telemetry;
+pub mod watching;
 pub mod yaml;

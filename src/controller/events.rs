@@ -7,6 +7,7 @@ use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 
 use super::context::Context;
+use super::write::write;
 
 /// Longest note that the API server takes.
 const MAX_NOTE: usize = 1024;
@@ -19,9 +20,6 @@ pub async fn tell<K>(ctx: &Context, object: &K, type_: EventType, reason: &str, 
 where
     K: Resource<DynamicType = ()>,
 {
-    if !ctx.leadership.is_leader() {
-        return;
-    }
     let reference: ObjectReference = object.object_ref(&());
     let event = Event {
         type_,
@@ -30,7 +28,8 @@ where
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    match tokio::time::timeout(PATIENCE, ctx.recorder.publish(&event, &reference)).await {
+    let publishing = write(ctx, "tell an Event", ctx.recorder.publish(&event, &reference));
+    match tokio::time::timeout(PATIENCE, publishing).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "an Event was not taken"),
         Err(_) => tracing::debug!("an Event was not taken in time"),

@@ -21,6 +21,9 @@ pub fn unscoped_rules() -> Vec<PolicyRule> {
         rule("", &["namespaces"], READ),
         // The operator waits for its kinds instead of dying without them.
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], READ),
+        // A namespace that is deleted takes its bindings with it, at times before our finalizer: without this right
+        // nobody could remove it any more, and the namespace would stay.
+        rule("chathooks.dev", &["chatinstances"], &["patch"]),
     ]
 }
 

@@ -87,7 +87,7 @@ pub async fn serve(options: Options, stop: impl Future<Output = ()>) -> Result<(
         serve_http(listener, app, ServerLimits::default(), until, Duration::from_millis(500)).await;
         "the administrator's port"
     });
-    let client = start::client().await.map_err(OperatorError::Cluster)?;
+    let client = start::client(&options.identity).await.map_err(OperatorError::Cluster)?;
     tokio::pin!(stop);
     let begun = tokio::select! {
         () = &mut stop => return Ok(()),
@@ -136,6 +136,7 @@ async fn begin(
     let (stores, writers) = stores();
     let (plans, planned) = watch::channel(Vec::new());
     let (reports, reported) = watch::channel(Reports::new());
+    let (wake, wakes) = mpsc::channel(WAKES);
     let (leadership, election) = leader::spawn(client.clone(), lease);
     let reporter =
         Reporter { controller: "chathooks-operator".into(), instance: Some(options.identity.clone()) };
@@ -150,18 +151,17 @@ async fn begin(
         memory: super::memory::Memory::default(),
         instances: Dirty::default(),
         subscriptions: Dirty::default(),
-        desk: PlatformDesk::new(plans, reported.clone()),
+        desk: PlatformDesk::new(plans, reported.clone(), wake.clone()),
         endpoints_changed: Notify::new(),
         metrics,
         cluster: cluster.clone(),
         image: options.image.clone(),
     });
     watch_all(&ctx, writers, namespaces, vital);
-    start::filled(&stores, namespaces.is_empty(), readiness).await;
+    start::filled(&stores, readiness).await;
     readiness.waits_for(Vec::new());
 
     let (heard, hearing) = watch::channel(std::collections::BTreeSet::new());
-    let (wake, wakes) = mpsc::channel(WAKES);
     let beat = Beat {
         plans: planned,
         heard: hearing,

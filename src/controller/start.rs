@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::{Api, Client, Config};
@@ -11,22 +13,22 @@ use super::admin::Readiness;
 use super::stores::Stores;
 use super::write::read;
 use crate::api::{ChatInstance, WebhookSubscription};
+use crate::watching;
 
 /// Pause between two looks.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How long connecting to the API server may take.
-const CONNECT: Duration = Duration::from_secs(5);
-
 /// The namespace whose uid names the cluster.
 const SYSTEM: &str = "kube-system";
 
-/// A client from the pod's surroundings, or from KUBECONFIG.
-pub async fn client() -> Result<Client, String> {
+/// A client from the pod's surroundings, or from KUBECONFIG. The API server's log tells replicas apart by `identity`.
+pub async fn client(identity: &str) -> Result<Client, String> {
     let mut config = Config::infer().await.map_err(|error| {
         format!("no cluster is configured: run this in a pod, or set KUBECONFIG to a file that works with kubectl ({error})")
     })?;
-    config.connect_timeout = Some(CONNECT);
+    watching::limit(&mut config);
+    let agent = format!("chathooks-operator/{} ({identity})", env!("CARGO_PKG_VERSION"));
+    config.headers.extend(HeaderValue::try_from(agent).map(|agent| (USER_AGENT, agent)));
     Client::try_from(config).map_err(|error| format!("the cluster's configuration cannot be used: {error}"))
 }
 
@@ -84,7 +86,7 @@ pub async fn cluster_id(client: &Client, readiness: &Readiness) -> String {
 }
 
 /// Waits until every store has been filled once.
-pub async fn filled(stores: &Stores, with_namespaces: bool, readiness: &Readiness) {
+pub async fn filled(stores: &Stores, readiness: &Readiness) {
     readiness.waits_for(vec!["the first listing of what is watched".to_owned()]);
-    super::stores::filled(stores, with_namespaces).await;
+    super::stores::filled(stores).await;
 }

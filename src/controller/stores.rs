@@ -16,9 +16,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::utils::StreamBackoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -28,9 +28,13 @@ use super::context::Context;
 use super::secrets::Source;
 use crate::api::{ChatInstance, WebhookSubscription};
 use crate::plan::{Key, instance_key};
+use crate::watching::{self, Away, Pauses};
 
 /// Selects what we made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by=chathooks-operator";
+
+/// Annotation by which a person asks for another look: any change of it will do.
+const RECONCILE: &str = "chathooks.dev/reconcile";
 
 /// Annotation of what we made: name of the ChatInstance, in the same namespace, that it was made for.
 pub const INSTANCE: &str = "chathooks.dev/instance";
@@ -48,7 +52,7 @@ pub struct Stores {
     pub secrets: Store<Metadata<Secret>>,
     /// Metadata of every ConfigMap.
     pub config_maps: Store<Metadata<ConfigMap>>,
-    /// Metadata of namespaces; empty where only one is watched.
+    /// Metadata of every namespace: `attach` may choose by label who hangs on an instance.
     pub namespaces: Store<Metadata<Namespace>>,
     /// Dispatchers.
     pub stateful_sets: Store<StatefulSet>,
@@ -135,8 +139,8 @@ pub fn watch_all(
     tasks: &mut JoinSet<&'static str>,
 ) {
     let client = ctx.client.clone();
-    let all = watcher::Config::default();
-    let ours = || watcher::Config::default().labels(MANAGED_BY);
+    let all = watching::config();
+    let ours = || watching::config().labels(MANAGED_BY);
     let on = Arc::clone(ctx);
     tasks.spawn(follow(
         "the watch on ChatInstances",
@@ -149,6 +153,12 @@ pub fn watch_all(
             // Nobody else tells those that hang on it that it has come or gone.
             if before.is_none() {
                 mark_subscriptions_of(&on, &key);
+            }
+            if matches!(seen, Seen::Gone(_)) {
+                on.forget_instance(&key);
+            }
+            if before.is_some_and(|before| asked(before) != asked(seen.object())) {
+                on.desk.look(&key);
             }
             on.mark_instance(key);
         },
@@ -174,28 +184,29 @@ pub fn watch_all(
                     on.mark_instance(instance_key(old, &key));
                 }
             }
+            if matches!(seen, Seen::Gone(_)) {
+                on.memory.forget("WebhookSubscription status", &key);
+            }
             on.mark_subscription(key);
         },
     ));
     values(ctx, "the watch on Secrets", Source::Secret, namespaces, writers.secrets, tasks);
     values(ctx, "the watch on ConfigMaps", Source::ConfigMap, namespaces, writers.config_maps, tasks);
-    if namespaces.is_empty() {
-        let on = Arc::clone(ctx);
-        tasks.spawn(follow(
-            "the watch on Namespaces",
-            vec![Api::<Metadata<Namespace>>::all(client.clone())],
-            all,
-            writers.namespaces,
-            Some,
-            move |before: Option<&Metadata<Namespace>>, seen: Seen<'_, Metadata<Namespace>>| {
-                if before.is_none_or(|before| before.labels() != seen.object().labels()) {
-                    for instance in on.stores.instances.state_filter(|one| !one.spec.attach.is_empty()) {
-                        on.mark_instance(key_of(&*instance));
-                    }
+    let on = Arc::clone(ctx);
+    tasks.spawn(follow(
+        "the watch on Namespaces",
+        vec![Api::<Metadata<Namespace>>::all(client.clone())],
+        all,
+        writers.namespaces,
+        Some,
+        move |before: Option<&Metadata<Namespace>>, seen: Seen<'_, Metadata<Namespace>>| {
+            if before.is_none_or(|before| before.labels() != seen.object().labels()) {
+                for instance in on.stores.instances.state_filter(|one| !one.spec.attach.is_empty()) {
+                    on.mark_instance(key_of(&*instance));
                 }
-            },
-        ));
-    }
+            }
+        },
+    ));
     made(
         ctx,
         "the watch on StatefulSets",
@@ -255,7 +266,7 @@ pub fn watch_all(
 }
 
 /// Waits until every store has been filled once.
-pub async fn filled(stores: &Stores, with_namespaces: bool) {
+pub async fn filled(stores: &Stores) {
     // An error means that the writer is gone, and then so is the process.
     let _ = stores.instances.wait_until_ready().await;
     let _ = stores.subscriptions.wait_until_ready().await;
@@ -268,9 +279,7 @@ pub async fn filled(stores: &Stores, with_namespaces: bool) {
     let _ = stores.accounts.wait_until_ready().await;
     let _ = stores.roles.wait_until_ready().await;
     let _ = stores.bindings.wait_until_ready().await;
-    if with_namespaces {
-        let _ = stores.namespaces.wait_until_ready().await;
-    }
+    let _ = stores.namespaces.wait_until_ready().await;
 }
 
 /// Asks for another look at everything that hangs on an instance.
@@ -278,6 +287,11 @@ pub fn mark_subscriptions_of(ctx: &Context, instance: &Key) {
     for one in ctx.stores.subscriptions.state_filter(|one| instance_key(one, &key_of(one)) == *instance) {
         ctx.mark_subscription(key_of(&*one));
     }
+}
+
+/// What a person wrote to have this object looked at.
+fn asked(object: &impl Resource) -> Option<&String> {
+    object.annotations().get(RECONCILE)
 }
 
 /// Namespace and name.
@@ -311,12 +325,15 @@ fn values<K>(
     tasks.spawn(follow(
         name,
         scoped::<Metadata<K>>(&ctx.client, namespaces),
-        watcher::Config::default(),
+        watching::config(),
         writer,
         Some,
         move |_, seen: Seen<'_, Metadata<K>>| {
             let (namespace, name) = key_of(seen.object());
             if let Some(instance) = seen.object().annotations().get(INSTANCE) {
+                if matches!(seen, Seen::Gone(_)) {
+                    on.memory.forget_made(&(namespace.clone(), name.clone()));
+                }
                 on.mark_instance((namespace.clone(), instance.clone()));
             }
             for user in on.secrets.users(&(source, namespace, name)) {
@@ -341,6 +358,9 @@ fn made<K>(
         let object = seen.object();
         let namespace = object.meta().namespace.clone().unwrap_or_default();
         if let Some(instance) = object.annotations().get(INSTANCE) {
+            if matches!(seen, Seen::Gone(_)) {
+                on.memory.forget_made(&key_of(object));
+            }
             on.mark_instance((namespace, instance.clone()));
         }
         on.endpoints_changed.notify_one();
@@ -407,8 +427,11 @@ where
     let reader = writer.as_reader();
     let mut listings: Vec<Listing<K>> = scopes.iter().map(|_| Listing::default()).collect();
     let mut filled = false;
+    let mut away = Away::default();
     let watches = scopes.into_iter().enumerate().map(|(scope, api)| {
-        watcher(api, config.clone()).default_backoff().map(move |event| (scope, event)).boxed()
+        StreamBackoff::new(watcher(api, config.clone()), Pauses::default())
+            .map(move |event| (scope, event))
+            .boxed()
     });
     let mut events = select_all(watches);
     writer.apply_watcher_event(&Event::Init);
@@ -416,7 +439,9 @@ where
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                tracing::warn!(%error, "{name} was interrupted and is begun again");
+                if let Some(error) = away.news(&error) {
+                    tracing::warn!(error, "{name} was interrupted; what is known stays, trying again");
+                }
                 continue;
             }
         };

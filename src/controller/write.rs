@@ -1,6 +1,8 @@
 //! Every call to the Kubernetes API: bounded in time, and writes only while this replica leads.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
@@ -33,8 +35,8 @@ pub async fn read<T>(step: &'static str, call: impl Future<Output = kube::Result
     bounded(step, Instant::now() + CALL, call).await
 }
 
-/// Waits for a call that writes; it is not begun unless this replica leads long enough.
-async fn write<T>(
+/// Waits for a call that writes; it is not begun unless this replica leads, and not gone on with for longer.
+pub(super) async fn write<T>(
     ctx: &Context,
     step: &'static str,
     call: impl Future<Output = kube::Result<T>>,
@@ -49,10 +51,16 @@ async fn bounded<T>(
     deadline: Instant,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Error> {
-    match timeout_at(deadline, call).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(Error::Api { step, source: Box::new(source) }),
-        Err(_) => Err(Error::Timeout(step)),
+    tokio::pin!(call);
+    // The clock is asked before the call goes on: a process that was stopped may find the way free only now.
+    let timely = poll_fn(|context| match Instant::now() < deadline {
+        true => call.as_mut().poll(context).map(Some),
+        false => Poll::Ready(None),
+    });
+    match timeout_at(deadline, timely).await {
+        Ok(Some(Ok(value))) => Ok(value),
+        Ok(Some(Err(source))) => Err(Error::Api { step, source: Box::new(source) }),
+        Ok(None) | Err(_) => Err(Error::Timeout(step)),
     }
 }
 
@@ -63,6 +71,21 @@ where
 {
     let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
     write(ctx, step, api.create(&params, object)).await
+}
+
+/// Applies an object that was not there a moment ago. Applied from the start, so that fields which are not wanted any more
+/// go later; not forced, so that one that somebody made meanwhile is a conflict.
+pub async fn establish<K>(
+    ctx: &Context,
+    step: &'static str,
+    api: &Api<K>,
+    name: &str,
+    object: &Value,
+) -> Result<K, Error>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    write(ctx, step, api.patch(name, &PatchParams::apply(MANAGER), &Patch::Apply(object))).await
 }
 
 /// Applies an object that is ours (server-side apply).
@@ -78,6 +101,21 @@ where
 {
     let params = PatchParams::apply(MANAGER).force();
     write(ctx, step, api.patch(name, &params, &Patch::Apply(object))).await
+}
+
+/// Writes what is given into an object that is ours: lists are replaced, other fields stay.
+pub async fn merge<K>(
+    ctx: &Context,
+    step: &'static str,
+    api: &Api<K>,
+    name: &str,
+    object: &Value,
+) -> Result<K, Error>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    write(ctx, step, api.patch(name, &params, &Patch::Merge(object))).await
 }
 
 /// Adds values to a Secret that is ours.

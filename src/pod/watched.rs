@@ -2,37 +2,18 @@
 //!
 //! Needs get, list and watch on these names alone. Everything that goes wrong here is survived: what is served stays.
 
-use std::time::Duration;
-
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, select_all};
 use k8s_openapi::api::core::v1::Secret;
-use kube::runtime::utils::{Backoff, StreamBackoff};
+use kube::runtime::utils::StreamBackoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Config};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::pieces::Identity;
 use crate::plan::shards::{SECRET_KEY, SHARDS, secret_name};
-
-/// Pause after a first failure; doubles up to [`PAUSE_MAX`].
-const PAUSE_MIN: Duration = Duration::from_millis(200);
-
-/// Longest pause between two tries.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
-
-/// Without an error for this long, all is well again.
-const QUIET: Duration = Duration::from_mins(1);
-
-/// Seconds after which the API server ends a watch that is quiet, and it begins anew.
-const WATCH_SECONDS: u32 = 100;
-
-/// A connection that is silent for longer is dead: the API server would have ended its watch.
-const READ_TIMEOUT: Duration = Duration::from_secs(110);
-
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::watching::{self, Away, Pauses};
 
 /// Pieces that wait to be looked at.
 const WAITING: usize = 2 * SHARDS as usize;
@@ -70,7 +51,14 @@ async fn watch(identity: &Identity, sender: &mpsc::Sender<Delivered>) {
                     }
                 }
             }
-            Err(error) => away.tell(&error),
+            Err(error) => {
+                if let Some(error) = away.news(&error) {
+                    tracing::warn!(
+                        error,
+                        "the plan's Secrets cannot be watched; what is served stays, trying again"
+                    );
+                }
+            }
         }
     }
 }
@@ -80,19 +68,20 @@ fn piece(
     index: u8,
     name: String,
 ) -> BoxStream<'static, (u8, Result<Event<Secret>, watcher::Error>)> {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH_SECONDS);
-    StreamBackoff::new(watcher(api.clone(), config), Pauses::new()).map(move |event| (index, event)).boxed()
+    let config = watching::config().fields(&format!("metadata.name={name}"));
+    StreamBackoff::new(watcher(api.clone(), config), Pauses::default())
+        .map(move |event| (index, event))
+        .boxed()
 }
 
 /// A client, as soon as there can be one.
 async fn connect() -> Client {
-    let mut pauses = Pauses::new();
+    let mut pauses = Pauses::default();
     let mut told = false;
     loop {
         let client = match Config::infer().await {
             Ok(mut config) => {
-                config.connect_timeout = Some(CONNECT_TIMEOUT);
-                config.read_timeout = Some(READ_TIMEOUT);
+                watching::limit(&mut config);
                 Client::try_from(config).map_err(|error| error.to_string())
             }
             Err(error) => Err(error.to_string()),
@@ -109,83 +98,6 @@ async fn connect() -> Client {
             }
             Err(_) => {}
         }
-        sleep(pauses.next().unwrap_or(PAUSE_MAX)).await;
-    }
-}
-
-/// Says once that the API server is away: again only after [`QUIET`] without an error.
-#[derive(Debug, Default)]
-struct Away(Option<Instant>);
-
-impl Away {
-    fn tell(&mut self, error: &watcher::Error) {
-        let before = self.0.replace(Instant::now());
-        if before.is_none_or(|before| before.elapsed() > QUIET) {
-            let error = why(error);
-            tracing::warn!(error, "the plan's Secrets cannot be watched; what is served stays, trying again");
-        }
-    }
-}
-
-/// The error in a few words: those of the API server stay out of it.
-fn why(error: &watcher::Error) -> String {
-    let answered =
-        |status: &kube::core::Status| format!("the API server answers {} {}", status.code, status.reason);
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => answered(status),
-        other => other.to_string(),
-    }
-}
-
-/// Doubling pauses, each shortened by up to half so that dispatchers do not come back all at once.
-///
-/// They begin anew after [`QUIET`] without one, and not with a success: a watcher tells of every attempt as one, and of
-/// nothing at all while a watch goes on quietly.
-#[derive(Debug)]
-struct Pauses {
-    next: Duration,
-    last: Option<Instant>,
-}
-
-impl Pauses {
-    fn new() -> Self {
-        Self { next: PAUSE_MIN, last: None }
-    }
-}
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        if self.last.replace(Instant::now()).is_some_and(|last| last.elapsed() > QUIET) {
-            self.next = PAUSE_MIN;
-        }
-        let pause = self.next;
-        self.next = (pause * 2).min(PAUSE_MAX);
-        Some(pause.mul_f64(rand::random_range(0.5..=1.0)))
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn pauses_double_up_to_a_bound_and_begin_anew() {
-        let mut pauses = Pauses::new();
-        let bounds = [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000].map(Duration::from_millis);
-        for bound in bounds {
-            let pause = pauses.next().unwrap();
-            assert!((bound / 2..=bound).contains(&pause), "{pause:?} of {bound:?}");
-        }
-        tokio::time::advance(QUIET + Duration::from_secs(1)).await;
-        assert!(pauses.next().unwrap() <= PAUSE_MIN);
+        sleep(pauses.pause()).await;
     }
 }

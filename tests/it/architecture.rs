@@ -23,8 +23,12 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("dispatcher", &["event", "plan", "log", "metrics", "status", "egress"], &["kube", "k8s_openapi"]),
     ("board", &["api", "plan", "dispatcher", "status"], &["tokio", "reqwest", "axum", "hyper"]),
-    ("pod", &["api", "plan", "dispatcher", "board"], &["reqwest", "axum", "hyper"]),
-    ("controller", &["api", "plan", "platform", "status", "generated", "hex", "dispatcher", "metrics"], &[]),
+    ("pod", &["api", "plan", "dispatcher", "board", "status", "watching"], &["reqwest", "axum", "hyper"]),
+    (
+        "controller",
+        &["api", "plan", "platform", "status", "generated", "hex", "dispatcher", "metrics", "watching"],
+        &[],
+    ),
     ("metrics", &["dispatcher", "log"], &["kube", "k8s_openapi", "reqwest"]),
     (
         "standalone",
@@ -41,9 +45,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "status",
             "platform",
             "generated",
+            "hex",
         ],
         &["reqwest"],
     ),
+    ("watching", &[], &["reqwest", "axum", "hyper", "k8s_openapi"]),
     ("yaml", &[], &["tokio", "reqwest", "axum", "hyper", "kube"]),
 ];
 

@@ -24,6 +24,8 @@ mod log_model;
 mod log_sim_disk;
 mod log_state_contract;
 mod open_webui;
+mod operator;
+mod operator_faults;
 mod plan_golden;
 mod pod;
 mod relay_end_to_end;

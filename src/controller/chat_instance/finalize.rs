@@ -41,7 +41,12 @@ pub async fn release(ctx: &Context, key: &Key, instance: &ChatInstance) -> Resul
     if instance.finalizers().iter().any(|one| one == FINALIZER) {
         let plan = match ctx.desk.wanted(key) {
             Some(plan) => Some(plan),
-            None => compiled(ctx, key, instance).await?.platforms.into_iter().next(),
+            None => match compiled(ctx, key, instance).await {
+                Ok(outcome) => outcome.platforms.into_iter().next(),
+                Err(error) if !overdue(instance) => return Err(error),
+                // In a namespace that is deleted, the right to read may be gone with the rest.
+                Err(_) => None,
+            },
         };
         // Nobody may put back what is about to be removed.
         ctx.desk.want(key, None);
@@ -56,8 +61,7 @@ pub async fn release(ctx: &Context, key: &Key, instance: &ChatInstance) -> Resul
                 tell(ctx, instance, EventType::Warning, "RelayLeftBehind", &note).await;
             }
         } else {
-            let note =
-                "The relay may still be in the platform: the credentials are gone. It goes quiet by itself.";
+            let note = "The relay may still be in the platform: the credentials are gone, or cannot be read. It goes quiet by itself.";
             tell(ctx, instance, EventType::Warning, "RelayLeftBehind", note).await;
         }
         apply_finalizer(ctx, &api(ctx, instance), instance, &[]).await?;

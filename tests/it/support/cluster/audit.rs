@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 /// What kube-apiserver logs: each request once, when it has ended, without its body.
@@ -36,6 +37,17 @@ pub struct Request {
     pub user_agent: String,
     /// Status of the answer.
     pub code: u64,
+    /// When it reached the API server.
+    pub received: Timestamp,
+    /// When it was answered.
+    pub answered: Timestamp,
+}
+
+impl Request {
+    /// Whether it changed something.
+    pub fn is_write(&self) -> bool {
+        WRITES.contains(&self.verb.as_str()) && self.code < 300
+    }
 }
 
 impl Audit {
@@ -106,5 +118,7 @@ fn request(line: &str) -> Request {
         user: text(&event["user"]["username"]),
         user_agent: text(&event["userAgent"]),
         code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
+        received: event["requestReceivedTimestamp"].as_str().unwrap().parse().unwrap(),
+        answered: event["stageTimestamp"].as_str().unwrap().parse().unwrap(),
     }
 }

@@ -49,8 +49,19 @@ impl ControlPlane {
         Self::start_in(temporary_folder()).await
     }
 
+    /// A private one that does not know our kinds, until [`Self::install`].
+    pub async fn bare() -> Self {
+        Self::start_bare_in(temporary_folder()).await
+    }
+
     /// Starts one that keeps everything in `folder`, and installs what every test needs.
     pub async fn start_in(folder: PathBuf) -> Self {
+        let plane = Self::start_bare_in(folder).await;
+        plane.install().await;
+        plane
+    }
+
+    async fn start_bare_in(folder: PathBuf) -> Self {
         let binaries = binaries::folder();
         fs::create_dir_all(&folder).unwrap();
         identity::write_signing_keys(&folder);
@@ -61,7 +72,6 @@ impl ControlPlane {
         let plane =
             Self { folder, binaries, etcd_port, port, etcd: Mutex::new(etcd), api_server: Mutex::new(None) };
         plane.start_api_server().await;
-        plane.install().await;
         plane
     }
 
@@ -195,7 +205,7 @@ impl ControlPlane {
     }
 
     /// Our CRDs, and a storage class whose claims may grow.
-    async fn install(&self) {
+    pub async fn install(&self) {
         let admin = self.admin().await;
         let crds = Api::<CustomResourceDefinition>::all(admin.clone());
         for crd in chathooks::api::crds::all() {

@@ -134,6 +134,20 @@ pub struct Operator {
 }
 
 impl Operator {
+    /// What it has in memory, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// A metric with its labels, as `/metrics` has it; 0 where it was never counted.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let text = self.get("metrics").await.unwrap_or_default();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
     /// All that it printed.
     pub fn log(&self) -> String {
         self.process.log()
