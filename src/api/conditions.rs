@@ -129,7 +129,7 @@ pub mod reason {
     pub const RELAY_SILENT: &str = "RelaySilent";
     /// DispatcherAvailable is true.
     pub const AVAILABLE: &str = "Available";
-    /// DispatcherAvailable is false.
+    /// DispatcherAvailable is false: no dispatcher is ready.
     pub const UNAVAILABLE: &str = "Unavailable";
 
     /// Delivering is true: the last delivery succeeded.
