@@ -81,7 +81,9 @@ fn table(page: &mut String) {
 fn rules(page: &mut String, schema: &JSONSchemaProps) {
     let sentences = sentences(schema);
     if !sentences.is_empty() {
-        page.push_str("\nWhere a rule of this object is broken, it is refused with one of these sentences:\n\n");
+        page.push_str(
+            "\nWhere a rule of this object is broken, it is refused with one of these sentences:\n\n",
+        );
         for sentence in sentences {
             let _ = writeln!(page, "- {}", cell(&sentence));
         }
