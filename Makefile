@@ -77,7 +77,7 @@ $(CARGO_DENY):
 	  $(CARGO) install --quiet --locked --root '$(CHATHOOKS_CACHE)/cargo-deny-$(CARGO_DENY_VERSION)' cargo-deny@$(CARGO_DENY_VERSION)
 
 .PHONY: generate
-generate: ## write crds/ and what the charts take from the Rust code
+generate: ## write crds/, and what charts/ and docs/ take from the Rust code
 	@$(PREPARE) rust
 	@$(CARGO) build --locked --quiet
 	@mkdir -p crds && rm -f crds/*.yaml
@@ -87,11 +87,13 @@ generate: ## write crds/ and what the charts take from the Rust code
 	  sed 's|^metadata:$$|&\n  annotations:\n    helm.sh/resource-policy: keep|' "$$crd" >"charts/chathooks-crds/templates/$${crd##*/}"; \
 	done
 	@$(CARGO) run --locked --quiet -- chart-rbac >charts/chathooks/files/rbac.yaml
+	@$(CARGO) run --locked --quiet -- docs api >docs/api.md
+	@$(CARGO) run --locked --quiet -- docs conditions >docs/conditions.md
 
-GENERATED := crds charts
+GENERATED := crds charts docs/api.md docs/conditions.md
 
 .PHONY: check-generated
-check-generated: generate ## fail when crds/ or charts/ are not what the Rust code says
+check-generated: generate ## fail when crds/, charts/ or docs/ are not what the Rust code says
 	@changes="$$(git status --porcelain -- $(GENERATED))"; \
 	if [[ -n "$$changes" ]]; then \
 	  git --no-pager diff -- $(GENERATED); \

@@ -8,6 +8,7 @@ pub mod board;
 pub mod cli;
 pub mod controller;
 pub mod dispatcher;
+pub mod docs;
 pub mod egress;
 pub mod event;
 pub mod generated;

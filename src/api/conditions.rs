@@ -31,6 +31,7 @@ pub mod reason {
     /// Accepted is true.
     pub const ACCEPTED: &str = "Accepted";
     /// Accepted is false: the schema or one of its rules refuses the object.
+    /// Programmed is false: what the spec asks for cannot be made.
     pub const INVALID: &str = "Invalid";
     /// Accepted is false: an event pattern cannot be read.
     pub const INVALID_PATTERN: &str = "InvalidPattern";
@@ -41,6 +42,8 @@ pub mod reason {
     /// Accepted is false: the target's URL or headers cannot be used.
     pub const INVALID_TARGET: &str = "InvalidTarget";
     /// Accepted is false: the ChatInstance's egress rules refuse the target.
+    /// Delivering is false: the egress rules refuse the address that the target's name has; the message prints the lines to add.
+    /// Reachable is false: the egress rules refuse `spec.url`; the message prints the lines to add.
     pub const EGRESS_REFUSED: &str = "EgressRefused";
 
     /// ResolvedRefs is true.
@@ -69,10 +72,13 @@ pub mod reason {
     /// The dispatcher has not served this generation yet, or what the condition is about has not been seen yet.
     pub const PENDING: &str = "Pending";
     /// Programmed is false: the object is paused because of another condition.
+    /// IntakeReady is false: the ChatInstance is paused because of another condition.
+    /// Delivering is false: the subscription or its ChatInstance is paused; `Accepted` and `ResolvedRefs` say why.
     pub const PAUSED: &str = "Paused";
     /// Programmed is false: the volume cannot become what the spec asks for.
     pub const VOLUME_CANNOT_CHANGE: &str = "VolumeCannotChange";
     /// Programmed is false: an object of a name that chathooks needs is somebody else's.
+    /// ResolvedRefs is false: a Secret of a name that chathooks needs is somebody else's.
     pub const NOT_OWNED: &str = "NotOwned";
     /// Programmed is false: the Kubernetes API refuses what has to be made.
     pub const APPLY_FAILED: &str = "ApplyFailed";
@@ -123,7 +129,7 @@ pub mod reason {
     pub const RELAY_SILENT: &str = "RelaySilent";
     /// DispatcherAvailable is true.
     pub const AVAILABLE: &str = "Available";
-    /// DispatcherAvailable is false.
+    /// DispatcherAvailable is false: no dispatcher is ready.
     pub const UNAVAILABLE: &str = "Unavailable";
 
     /// Delivering is true: the last delivery succeeded.
@@ -137,16 +143,21 @@ pub mod reason {
     /// Delivering is false: the target answered with a status that is not 2xx.
     pub const HTTP_ERROR: &str = "HttpError";
     /// Delivering is false: no answer, or no connection, within the deadline.
+    /// Reachable is false: no answer, or no connection, within the deadline.
     pub const TIMEOUT: &str = "Timeout";
     /// Delivering is false: nobody listens at the target.
+    /// Reachable is false: nobody listens at `spec.url`.
     pub const CONNECTION_REFUSED: &str = "ConnectionRefused";
     /// Delivering is false: the name does not resolve, the certificate is not trusted, or the network fails.
+    /// Reachable is false: the name does not resolve, the certificate is not trusted, or the network fails.
     pub const CONNECTION_FAILED: &str = "ConnectionFailed";
     /// Delivering is false: the connection ended before there was an answer.
+    /// Reachable is false: the connection ended before there was an answer.
     pub const CONNECTION_LOST: &str = "ConnectionLost";
     /// Delivering is false: the event's record in the log is damaged or gone.
     pub const EVENT_UNREADABLE: &str = "EventUnreadable";
     /// Delivering is false: a bug of ours; the log tells more.
+    /// Reachable is false: a bug of ours; the log tells more.
     pub const INTERNAL_ERROR: &str = "InternalError";
 }
 

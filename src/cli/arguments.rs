@@ -76,6 +76,21 @@ pub(super) enum Command {
     /// Print what the operator may do in a cluster, as the chart reads it
     #[command(hide = true)]
     ChartRbac,
+    /// Print a page of docs/ that is made from the code
+    #[command(hide = true)]
+    Docs {
+        /// Which page
+        page: Page,
+    },
+}
+
+/// A page of `docs/` that is made from the code.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Page {
+    /// docs/api.md
+    Api,
+    /// docs/conditions.md
+    Conditions,
 }
 
 const STANDALONE: &str = "\

@@ -10,6 +10,7 @@ mod check;
 mod crds;
 mod demo;
 mod dispatcher;
+mod docs;
 mod operator;
 mod output;
 mod signals;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check::run(&check),
         Command::Crds => crds::run(),
         Command::ChartRbac => chart_rbac::run(),
+        Command::Docs { page } => docs::run(page),
         Command::Standalone(options) => block_on(standalone::run(options)),
         Command::Operator(options) => block_on(operator::run(options)),
         Command::Dispatcher(options) => block_on(dispatcher::run(options)),

@@ -12,6 +12,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("event", &[], &["tokio", "reqwest", "axum", "hyper", "kube", "k8s_openapi", "rand"]),
     ("admission", &["api"], &["tokio", "reqwest", "axum", "hyper", "rand"]),
     ("plan", &["api", "event", "hex"], &["tokio", "reqwest", "axum", "hyper", "rand"]),
+    ("docs", &["api"], &["tokio", "reqwest", "axum", "hyper", "rand"]),
     ("log", &[], &["reqwest", "axum", "hyper", "kube", "k8s_openapi"]),
     ("status", &["api", "plan"], &["tokio", "reqwest", "axum", "hyper", "kube", "rand"]),
     ("egress", &["plan"], &["axum", "hyper", "kube", "k8s_openapi"]),
@@ -53,7 +54,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Modules that must not read a clock, files or the environment.
-const PURE: &[&str] = &["event", "plan", "admission", "api", "status"];
+const PURE: &[&str] = &["event", "plan", "admission", "api", "docs", "status"];
 const IMPURE: &[&str] =
     &["std::fs", "std::net::Tcp", "std::env", "SystemTime::now", "Instant::now", "Timestamp::now"];
 

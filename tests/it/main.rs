@@ -13,6 +13,7 @@ mod cluster_harness;
 mod crd_admission;
 mod crds;
 mod delivery;
+mod docs;
 mod durability;
 mod examples;
 mod filter_golden;
