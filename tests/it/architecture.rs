@@ -22,7 +22,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("dispatcher", &["event", "plan", "log", "metrics", "status", "egress"], &["kube", "k8s_openapi"]),
     ("board", &["api", "plan", "dispatcher", "status"], &["tokio", "reqwest", "axum", "hyper"]),
-    ("pod", &["api", "plan", "dispatcher", "board", "watching"], &["reqwest", "axum", "hyper"]),
+    ("pod", &["api", "plan", "dispatcher", "board", "status", "watching"], &["reqwest", "axum", "hyper"]),
     (
         "controller",
         &["api", "plan", "platform", "status", "generated", "hex", "dispatcher", "metrics", "watching"],
@@ -44,6 +44,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "status",
             "platform",
             "generated",
+            "hex",
         ],
         &["reqwest"],
     ),
