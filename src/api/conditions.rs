@@ -15,7 +15,7 @@ pub const PROGRAMMED: &str = "Programmed";
 pub const READY: &str = "Ready";
 /// Present and true while work goes on; kstatus reads it as "in progress".
 pub const RECONCILING: &str = "Reconciling";
-/// Present and true while only a change of the spec can help; kstatus reads it as "failed".
+/// Present and true while only a person can help, and waiting cannot; kstatus reads it as "failed".
 pub const STALLED: &str = "Stalled";
 /// ChatInstance: the platform answers and lets chathooks do its work.
 pub const REACHABLE: &str = "Reachable";
@@ -220,14 +220,43 @@ impl Report {
 
     fn progress(&self) -> Option<(&'static str, State)> {
         let over = |type_, state: &State| (type_, State { status: Some(true), ..state.clone() });
-        if self.accepted.status == Some(false) {
-            Some(over(STALLED, &self.accepted))
+        let of_the_spec = Some(&self.accepted).filter(|state| state.status == Some(false));
+        let stuck = || [&self.resolved_refs, &self.programmed].into_iter().find(|state| is_stuck(state));
+        if let Some(state) = of_the_spec.or_else(stuck) {
+            Some(over(STALLED, state))
         } else if self.ready().status != Some(true) {
             Some(over(RECONCILING, &self.ready()))
         } else {
             None
         }
     }
+}
+
+/// Whether waiting cannot help, although the spec is accepted: somebody has to change it, or an object in its way. What
+/// is only referred to may come later (a Secret, an instance, its permission), and is waited for.
+fn is_stuck(state: &State) -> bool {
+    const STUCK: [&str; 5] = [
+        reason::VOLUME_CANNOT_CHANGE,
+        reason::NOT_OWNED,
+        reason::SECRET_NOT_OWNED,
+        reason::APPLY_FAILED,
+        reason::INVALID,
+    ];
+    state.status == Some(false) && STUCK.contains(&state.reason.as_str())
+}
+
+/// A condition of this generation as it was told last: what counts until its cause has been seen again.
+pub fn told(conditions: &[Condition], type_: &str, generation: i64) -> Option<State> {
+    let of = |one: &&Condition| one.type_ == type_ && one.observed_generation == Some(generation);
+    conditions.iter().find(of).map(|one| State {
+        status: match one.status.as_str() {
+            "True" => Some(true),
+            "False" => Some(false),
+            _ => None,
+        },
+        reason: one.reason.clone(),
+        message: one.message.clone(),
+    })
 }
 
 fn condition(type_: &str, state: &State, generation: i64, previous: &[Condition], now: &Time) -> Condition {
@@ -241,9 +270,19 @@ fn condition(type_: &str, state: &State, generation: i64, previous: &[Condition]
         type_: type_.into(),
         status: status.into(),
         reason: state.reason.clone(),
-        message: state.message.clone(),
+        message: shortened(&state.message),
         observed_generation: Some(generation),
         last_transition_time: since.map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
+    }
+}
+
+/// Longest message that the API server takes is 32768 bytes.
+const MAX_MESSAGE: usize = 32_000;
+
+fn shortened(message: &str) -> String {
+    match message.char_indices().nth(MAX_MESSAGE / 4).filter(|_| message.len() > MAX_MESSAGE) {
+        Some((end, _)) => format!("{} …", message.get(..end).unwrap_or_default()),
+        None => message.to_owned(),
     }
 }
 
@@ -304,6 +343,25 @@ mod tests {
             ]
         );
         assert_eq!(served.conditions(1, &second, &at(30)), second, "no change, no write");
+    }
+
+    #[test]
+    fn what_only_a_person_can_put_right_is_stalled_and_what_may_come_later_is_waited_for() {
+        let progress = |resolved_refs: State, programmed: State| {
+            let report = Report { resolved_refs, ..report(State::yes(reason::ACCEPTED), programmed) };
+            report.progress().map(|(type_, state)| format!("{type_} {}", state.reason)).unwrap()
+        };
+        let resolved = || State::yes(reason::RESOLVED_REFS);
+        let paused = || State::no(reason::PAUSED, "Paused.");
+        let no = |reason: &str| State::no(reason, "Why.");
+        assert_eq!(progress(resolved(), no("VolumeCannotChange")), "Stalled VolumeCannotChange");
+        assert_eq!(progress(resolved(), no("NotOwned")), "Stalled NotOwned");
+        assert_eq!(progress(resolved(), no("ApplyFailed")), "Stalled ApplyFailed");
+        assert_eq!(progress(no("SecretNotOwned"), paused()), "Stalled SecretNotOwned");
+        assert_eq!(progress(no("SecretNotFound"), paused()), "Reconciling SecretNotFound");
+        assert_eq!(progress(no("InvalidSecretValue"), paused()), "Reconciling InvalidSecretValue");
+        assert_eq!(progress(no("InstanceNotFound"), paused()), "Reconciling InstanceNotFound");
+        assert_eq!(progress(no("RefNotPermitted"), paused()), "Reconciling RefNotPermitted");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What every reconcile shares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::Client;
 use kube::runtime::events::Recorder;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::dirty::Dirty;
 use super::families::Families;
@@ -65,6 +65,15 @@ impl Context {
         self.metrics.enqueued("WebhookSubscription");
         self.subscriptions.mark(key);
     }
+
+    /// Forgets what is only known for the sake of a ChatInstance that is gone.
+    pub fn forget_instance(&self, key: &Key) {
+        self.desk.want(key, None);
+        self.families.set(key, None);
+        self.secrets.refer(key, BTreeSet::new());
+        self.observations.endpoints(key, &[]);
+        self.memory.forget("ChatInstance status", key);
+    }
 }
 
 /// Where reconciles leave what they want of platforms, and find what came of it.
@@ -74,15 +83,23 @@ pub struct PlatformDesk {
     leaving: Mutex<BTreeMap<Key, PlatformPlan>>,
     published: watch::Sender<Vec<PlatformPlan>>,
     reports: watch::Receiver<BTreeMap<Key, PlatformReport>>,
+    wake: mpsc::Sender<Key>,
 }
 
 impl PlatformDesk {
-    /// `published` goes to the patrol, `reports` come from it.
+    /// `published` and `wake` go to the patrol, `reports` come from it.
     pub fn new(
         published: watch::Sender<Vec<PlatformPlan>>,
         reports: watch::Receiver<BTreeMap<Key, PlatformReport>>,
+        wake: mpsc::Sender<Key>,
     ) -> Self {
-        Self { plans: Mutex::default(), leaving: Mutex::default(), published, reports }
+        Self { plans: Mutex::default(), leaving: Mutex::default(), published, reports, wake }
+    }
+
+    /// Asks for another look at a platform.
+    pub fn look(&self, key: &Key) {
+        // A full channel already holds enough reasons to look.
+        let _ = self.wake.try_send(key.clone());
     }
 
     /// Sets what is wanted of one platform, or that nothing is any more.

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::error::Error;
 use super::memory::{Written, lags};
 use super::stores::{INSTANCE, key_of, reference};
-use super::write::{apply, create, read};
+use super::write::{apply, establish, merge, read};
 use crate::hex::hex;
 
 /// Annotation that holds the hash of what was applied last.
@@ -70,7 +70,14 @@ where
     }
     let api: Api<K> = Api::namespaced(ctx.client.clone(), &key.0);
     let written = match read(step, api.get_opt(&key.1)).await? {
-        None => create(ctx, step, &api, &wanted.object).await?,
+        None => establish(ctx, step, &api, &key.1, &value(&wanted.object)?).await?,
+        Some(live) if leaving(live.meta(), wanted.object.meta()) => {
+            let kind = K::kind(&());
+            return Err(Error::Leaving(format!(
+                "{kind} {:?} belongs to an earlier ChatInstance of this name; it is made anew as soon as it is gone.",
+                key.1
+            )));
+        }
         Some(live) if !ours(live.meta(), wanted.object.meta()) => {
             let kind = K::kind(&());
             return Err(Error::NotOwned(format!(
@@ -87,8 +94,16 @@ where
             let mut object = wanted.object.clone();
             // Not an object that was made anew under this name meanwhile.
             object.meta_mut().uid.clone_from(&live.meta().uid);
-            let body = serde_json::to_value(&object).map_err(|error| Error::Build(error.to_string()))?;
-            apply(ctx, step, &api, &key.1, &body).await?
+            let body = value(&object)?;
+            match apply(ctx, step, &api, &key.1, &body).await {
+                Ok(now) if holds(&value(&now)?, &value(&wanted.object)?) => now,
+                Err(Error::Api { step, source }) if !invalid(&source) => {
+                    return Err(Error::Api { step, source });
+                }
+                // Items that somebody added to a list stay when it is applied; a merge replaces lists.
+                Ok(_) | Err(Error::Api { .. }) => merge(ctx, step, &api, &key.1, &body).await?,
+                Err(error) => return Err(error),
+            }
         }
     };
     ctx.memory.set(
@@ -120,13 +135,34 @@ fn ours(live: &ObjectMeta, wanted: &ObjectMeta) -> bool {
     }
 }
 
+/// Whether an object goes with an earlier owner of the same kind and name: Kubernetes is about to delete it.
+pub fn leaving(live: &ObjectMeta, wanted: &ObjectMeta) -> bool {
+    let owner = |metadata: &ObjectMeta| {
+        metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).cloned()
+    };
+    match (owner(live), owner(wanted)) {
+        (Some(live), Some(wanted)) => {
+            live.kind == wanted.kind && live.name == wanted.name && live.uid != wanted.uid
+        }
+        _ => false,
+    }
+}
+
 /// Whether what was applied last is what is wanted, and still stands.
 fn stands<K: Resource + Serialize>(live: &K, wanted: &Wanted<K>) -> Result<bool, Error> {
     if live.annotations().get(APPLIED) != Some(&wanted.hash) {
         return Ok(false);
     }
-    let json = |object: &K| serde_json::to_value(object).map_err(|error| Error::Build(error.to_string()));
-    Ok(holds(&json(live)?, &json(&wanted.object)?))
+    Ok(holds(&value(live)?, &value(&wanted.object)?))
+}
+
+fn value(object: &impl Serialize) -> Result<Value, Error> {
+    serde_json::to_value(object).map_err(|error| Error::Build(error.to_string()))
+}
+
+/// Whether the API server took an object for wrong, as it does when a list has become a mixture.
+fn invalid(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 422)
 }
 
 /// Whether everything wanted is there. Lists are compared whole, since defaults are only ever added to their items.
@@ -174,6 +210,8 @@ mod tests {
         let (owned, kept) = (metadata(Some("1"), Some("team")), metadata(None, Some("team")));
         assert!(ours(&owned, &owned));
         assert!(!ours(&metadata(Some("2"), Some("team")), &owned), "of an earlier one of this name");
+        assert!(leaving(&metadata(Some("2"), Some("team")), &owned) && !leaving(&owned, &owned));
+        assert!(!leaving(&kept, &owned) && !leaving(&owned, &kept));
         assert!(ours(&kept, &owned) && ours(&owned, &kept), "the volume, when onDelete changes");
         assert!(!ours(&metadata(None, None), &owned));
         assert!(!ours(&metadata(None, Some("other")), &kept));

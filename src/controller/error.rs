@@ -21,6 +21,9 @@ pub enum Error {
     /// An object of the name that we need is not ours.
     #[error("{0}")]
     NotOwned(String),
+    /// An object of the name that we need belongs to one that is gone, and is about to go.
+    #[error("{0}")]
+    Leaving(String),
     /// What is to be written cannot be put into words.
     #[error("{0}")]
     Build(String),
@@ -34,6 +37,7 @@ impl Error {
             Self::Timeout(_) => "timeout",
             Self::Api { .. } => "api",
             Self::NotOwned(_) => "not_owned",
+            Self::Leaving(_) => "leaving",
             Self::Build(_) => "build",
         }
     }

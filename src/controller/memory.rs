@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use kube::api::ObjectMeta;
 use serde_json::Value;
 
+use crate::plan::Key;
+
 /// Kind, namespace and name of an object.
 pub type Place = (&'static str, String, String);
 
@@ -36,9 +38,16 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place, written);
     }
 
-    /// Forgets everything of objects that are gone.
-    pub fn forget(&self, gone: impl Fn(&Place) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|place, _| !gone(place));
+    /// Forgets a made object that is gone; one of another kind and the same name is only read once more.
+    pub fn forget_made(&self, (namespace, name): &Key) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(what, at, of), _| !(at == namespace && of == name && what.starts_with("apply ")));
+    }
+
+    /// Forgets what was written to an object that is gone.
+    pub fn forget(&self, what: &'static str, (namespace, name): &Key) {
+        let place = (what, namespace.clone(), name.clone());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
     }
 }
 

@@ -146,6 +146,16 @@ async fn ask(
             }
             Err(why) => {
                 tracing::debug!(namespace = key.0, instance = key.1, %address, why, "a dispatcher did not tell");
+                if pause == PAUSES.1 {
+                    // It is ready and does not tell: what it told before does not count any more.
+                    let silent = Arc::new(Observed::default());
+                    let before = ctx.observations.told(&key, address, Some(Arc::clone(&silent)));
+                    if before.is_none_or(|before| before != silent) {
+                        ctx.mark_instance(key.clone());
+                        mark_subscriptions_of(&ctx, &key);
+                    }
+                    last = None;
+                }
                 sleep(pause).await;
                 pause = (pause * 2).min(PAUSES.1);
             }

@@ -136,6 +136,7 @@ async fn begin(
     let (stores, writers) = stores();
     let (plans, planned) = watch::channel(Vec::new());
     let (reports, reported) = watch::channel(Reports::new());
+    let (wake, wakes) = mpsc::channel(WAKES);
     let (leadership, election) = leader::spawn(client.clone(), lease);
     let reporter =
         Reporter { controller: "chathooks-operator".into(), instance: Some(options.identity.clone()) };
@@ -150,18 +151,17 @@ async fn begin(
         memory: super::memory::Memory::default(),
         instances: Dirty::default(),
         subscriptions: Dirty::default(),
-        desk: PlatformDesk::new(plans, reported.clone()),
+        desk: PlatformDesk::new(plans, reported.clone(), wake.clone()),
         endpoints_changed: Notify::new(),
         metrics,
         cluster: cluster.clone(),
         image: options.image.clone(),
     });
     watch_all(&ctx, writers, namespaces, vital);
-    start::filled(&stores, namespaces.is_empty(), readiness).await;
+    start::filled(&stores, readiness).await;
     readiness.waits_for(Vec::new());
 
     let (heard, hearing) = watch::channel(std::collections::BTreeSet::new());
-    let (wake, wakes) = mpsc::channel(WAKES);
     let beat = Beat {
         plans: planned,
         heard: hearing,

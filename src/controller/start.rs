@@ -86,7 +86,7 @@ pub async fn cluster_id(client: &Client, readiness: &Readiness) -> String {
 }
 
 /// Waits until every store has been filled once.
-pub async fn filled(stores: &Stores, with_namespaces: bool, readiness: &Readiness) {
+pub async fn filled(stores: &Stores, readiness: &Readiness) {
     readiness.waits_for(vec!["the first listing of what is watched".to_owned()]);
-    super::stores::filled(stores, with_namespaces).await;
+    super::stores::filled(stores).await;
 }

@@ -34,6 +34,9 @@ use crate::watching::{self, Away, Pauses};
 /// Selects what we made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by=chathooks-operator";
 
+/// Annotation by which a person asks for another look: any change of it will do.
+const RECONCILE: &str = "chathooks.dev/reconcile";
+
 /// Annotation of what we made: name of the ChatInstance, in the same namespace, that it was made for.
 pub const INSTANCE: &str = "chathooks.dev/instance";
 
@@ -53,7 +56,7 @@ pub struct Stores {
     pub secrets: Store<Metadata<Secret>>,
     /// Metadata of every ConfigMap.
     pub config_maps: Store<Metadata<ConfigMap>>,
-    /// Metadata of namespaces; empty where only one is watched.
+    /// Metadata of every namespace: `attach` may choose by label who hangs on an instance.
     pub namespaces: Store<Metadata<Namespace>>,
     /// Dispatchers.
     pub stateful_sets: Store<StatefulSet>,
@@ -155,6 +158,12 @@ pub fn watch_all(
             if before.is_none() {
                 mark_subscriptions_of(&on, &key);
             }
+            if matches!(seen, Seen::Gone(_)) {
+                on.forget_instance(&key);
+            }
+            if before.is_some_and(|before| asked(before) != asked(seen.object())) {
+                on.desk.look(&key);
+            }
             on.mark_instance(key);
         },
     ));
@@ -179,28 +188,29 @@ pub fn watch_all(
                     on.mark_instance(instance_key(old, &key));
                 }
             }
+            if matches!(seen, Seen::Gone(_)) {
+                on.memory.forget("WebhookSubscription status", &key);
+            }
             on.mark_subscription(key);
         },
     ));
     values(ctx, "the watch on Secrets", Source::Secret, namespaces, writers.secrets, tasks);
     values(ctx, "the watch on ConfigMaps", Source::ConfigMap, namespaces, writers.config_maps, tasks);
-    if namespaces.is_empty() {
-        let on = Arc::clone(ctx);
-        tasks.spawn(follow(
-            "the watch on Namespaces",
-            vec![Api::<Metadata<Namespace>>::all(client.clone())],
-            all,
-            writers.namespaces,
-            Some,
-            move |before: Option<&Metadata<Namespace>>, seen: Seen<'_, Metadata<Namespace>>| {
-                if before.is_none_or(|before| before.labels() != seen.object().labels()) {
-                    for instance in on.stores.instances.state_filter(|one| !one.spec.attach.is_empty()) {
-                        on.mark_instance(key_of(&*instance));
-                    }
+    let on = Arc::clone(ctx);
+    tasks.spawn(follow(
+        "the watch on Namespaces",
+        vec![Api::<Metadata<Namespace>>::all(client.clone())],
+        all,
+        writers.namespaces,
+        Some,
+        move |before: Option<&Metadata<Namespace>>, seen: Seen<'_, Metadata<Namespace>>| {
+            if before.is_none_or(|before| before.labels() != seen.object().labels()) {
+                for instance in on.stores.instances.state_filter(|one| !one.spec.attach.is_empty()) {
+                    on.mark_instance(key_of(&*instance));
                 }
-            },
-        ));
-    }
+            }
+        },
+    ));
     made(
         ctx,
         "the watch on StatefulSets",
@@ -260,7 +270,7 @@ pub fn watch_all(
 }
 
 /// Waits until every store has been filled once.
-pub async fn filled(stores: &Stores, with_namespaces: bool) {
+pub async fn filled(stores: &Stores) {
     // An error means that the writer is gone, and then so is the process.
     let _ = stores.instances.wait_until_ready().await;
     let _ = stores.subscriptions.wait_until_ready().await;
@@ -273,9 +283,7 @@ pub async fn filled(stores: &Stores, with_namespaces: bool) {
     let _ = stores.accounts.wait_until_ready().await;
     let _ = stores.roles.wait_until_ready().await;
     let _ = stores.bindings.wait_until_ready().await;
-    if with_namespaces {
-        let _ = stores.namespaces.wait_until_ready().await;
-    }
+    let _ = stores.namespaces.wait_until_ready().await;
 }
 
 /// Asks for another look at everything that hangs on an instance.
@@ -283,6 +291,11 @@ pub fn mark_subscriptions_of(ctx: &Context, instance: &Key) {
     for one in ctx.stores.subscriptions.state_filter(|one| instance_key(one, &key_of(one)) == *instance) {
         ctx.mark_subscription(key_of(&*one));
     }
+}
+
+/// What a person wrote to have this object looked at.
+fn asked(object: &impl Resource) -> Option<&String> {
+    object.annotations().get(RECONCILE)
 }
 
 /// Namespace and name.
@@ -322,6 +335,9 @@ fn values<K>(
         move |_, seen: Seen<'_, Metadata<K>>| {
             let (namespace, name) = key_of(seen.object());
             if let Some(instance) = seen.object().annotations().get(INSTANCE) {
+                if matches!(seen, Seen::Gone(_)) {
+                    on.memory.forget_made(&(namespace.clone(), name.clone()));
+                }
                 on.mark_instance((namespace.clone(), instance.clone()));
             }
             for user in on.secrets.users(&(source, namespace, name)) {
@@ -346,6 +362,9 @@ fn made<K>(
         let object = seen.object();
         let namespace = object.meta().namespace.clone().unwrap_or_default();
         if let Some(instance) = object.annotations().get(INSTANCE) {
+            if matches!(seen, Seen::Gone(_)) {
+                on.memory.forget_made(&key_of(object));
+            }
             on.mark_instance((namespace, instance.clone()));
         }
         on.endpoints_changed.notify_one();

@@ -73,6 +73,21 @@ where
     write(ctx, step, api.create(&params, object)).await
 }
 
+/// Applies an object that was not there a moment ago. Applied from the start, so that fields which are not wanted any more
+/// go later; not forced, so that one that somebody made meanwhile is a conflict.
+pub async fn establish<K>(
+    ctx: &Context,
+    step: &'static str,
+    api: &Api<K>,
+    name: &str,
+    object: &Value,
+) -> Result<K, Error>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    write(ctx, step, api.patch(name, &PatchParams::apply(MANAGER), &Patch::Apply(object))).await
+}
+
 /// Applies an object that is ours (server-side apply).
 pub async fn apply<K>(
     ctx: &Context,
@@ -86,6 +101,21 @@ where
 {
     let params = PatchParams::apply(MANAGER).force();
     write(ctx, step, api.patch(name, &params, &Patch::Apply(object))).await
+}
+
+/// Writes what is given into an object that is ours: lists are replaced, other fields stay.
+pub async fn merge<K>(
+    ctx: &Context,
+    step: &'static str,
+    api: &Api<K>,
+    name: &str,
+    object: &Value,
+) -> Result<K, Error>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    write(ctx, step, api.patch(name, &params, &Patch::Merge(object))).await
 }
 
 /// Adds values to a Secret that is ours.

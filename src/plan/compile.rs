@@ -6,10 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::model::{InstancePlan, PLAN_VERSION, Plan, SubscriptionPlan};
 use super::names::nearest;
-use super::platform::{PlatformPlan, Wish, union, wish};
+use super::platform::{PlatformPlan, Wish, check_intake_url, union, wish};
 use super::subscription::Instance;
 use super::verdict::Judgement;
-use super::{Inputs, Key, Outcome, Rejected, Verdict, WantedSecret, attach, instance, subscription};
+use super::{Inputs, Key, Outcome, Rejected, Verdict, WantedSecret, attach, instance, shards, subscription};
 use crate::api::WebhookSubscription;
 use crate::api::chat_instance::{AttachRule, Platform};
 use crate::api::conditions::reason;
@@ -87,6 +87,7 @@ impl Compiler<'_> {
                     let secrets = &inputs.secrets;
                     let mut plan =
                         instance::compile(one, &key, generation, secrets, &mut self.wanted, &mut found);
+                    check_intake_url(&one.spec, &mut found);
                     let wish = wish(&one.spec, &key, &plan, inputs, &mut found);
                     plan.paused = found.paused();
                     let platform = Some(one.spec.platform);
@@ -142,7 +143,7 @@ impl Compiler<'_> {
                             .map(|known| &known.plan.egress),
                     };
                     let generation = generation(&one.metadata);
-                    let plan = subscription::compile(
+                    let mut plan = subscription::compile(
                         one,
                         &key,
                         generation,
@@ -151,6 +152,10 @@ impl Compiler<'_> {
                         &mut self.wanted,
                         &mut found,
                     );
+                    if let Err(sentence) = shards::fits(&plan) {
+                        found.refuse(reason::INVALID, sentence);
+                        plan = subscription::without_content(plan, found.paused());
+                    }
                     // Shut out from the instance's own namespace, it is paused like anything that is not right; from
                     // another one it may not take up room there.
                     if permitted || instance_key.0 == key.0 {

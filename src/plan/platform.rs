@@ -8,8 +8,8 @@ mod address;
 mod compile;
 mod patterns;
 
-pub use address::IntakeAddresses;
-pub(super) use address::intake_url;
+pub(super) use address::check_intake_url;
+pub use address::{IntakeAddresses, intake_url};
 pub(super) use compile::{Wish, wish};
 pub use patterns::union;
 

@@ -21,8 +21,9 @@ pub const MAX_SHARD_BYTES: usize = 700 << 10;
 /// Bytes that one piece may unfold to.
 const MAX_JSON_BYTES: usize = 32 << 20;
 
-/// Bytes of one subscription's JSON: beyond them it is refused by itself, so that it takes no other along.
-pub const MAX_SUBSCRIPTION_BYTES: usize = 128 << 10;
+/// Bytes of one subscription's JSON: beyond them it is refused by itself, so that it takes no other along. More than all
+/// bounds of the schema together need; values from Secrets could be larger.
+pub const MAX_SUBSCRIPTION_BYTES: usize = 192 << 10;
 
 /// zstd's own default: plans are small.
 const LEVEL: i32 = 3;
@@ -83,8 +84,20 @@ pub fn index_of(namespace: &str, name: &str) -> u8 {
     digest.first().map_or(0, |byte| byte % SHARDS)
 }
 
-/// The pieces of a plan, in their order.
-pub fn encode(plan: &InstancePlan) -> Result<Vec<Shard>, ShardError> {
+/// Whether a subscription is small enough to be planned; if not, the sentence says what to shorten.
+pub fn fits(plan: &SubscriptionPlan) -> Result<(), String> {
+    let bytes = serde_json::to_vec(plan).map_or(usize::MAX, |json| json.len());
+    if bytes <= MAX_SUBSCRIPTION_BYTES {
+        return Ok(());
+    }
+    Err(format!(
+        "spec.target.http.headers: with the values from its Secrets this subscription has {bytes} bytes, and a plan holds \
+         {MAX_SUBSCRIPTION_BYTES} of each; shorten the headers."
+    ))
+}
+
+/// The pieces of a plan, in their order. One that does not fit keeps no other from being written.
+pub fn encode(plan: &InstancePlan) -> Vec<Result<Shard, ShardError>> {
     let mut contents: Vec<Content> = (0..SHARDS)
         .map(|_| Content { version: PLAN_VERSION, instance: None, subscriptions: Vec::new() })
         .collect();

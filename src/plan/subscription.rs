@@ -49,6 +49,11 @@ pub(super) fn compile(
     }
 }
 
+/// The entry of a subscription that is more than a plan holds: paused, without what it would send.
+pub(super) fn without_content(plan: SubscriptionPlan, paused: Option<String>) -> SubscriptionPlan {
+    SubscriptionPlan { paused, target: None, signing_keys: Vec::new(), ..plan }
+}
+
 /// The entry of a subscription that admission refused: every event is kept, within the default backlog.
 pub(super) fn rejected(key: &Key, generation: i64, paused: Option<String>) -> SubscriptionPlan {
     SubscriptionPlan { rejected: true, ..blank(key, generation, paused, &Delivery::default()) }

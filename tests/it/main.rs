@@ -23,6 +23,7 @@ mod log_model;
 mod log_sim_disk;
 mod log_state_contract;
 mod open_webui;
+mod operator;
 mod operator_faults;
 mod plan_golden;
 mod pod;

@@ -19,16 +19,18 @@ use crate::plan::shards::{Shard, encode};
 pub struct Applied {
     /// Revision of each piece of the plan.
     pub revisions: BTreeMap<u8, String>,
-    /// What only a person can put right, the first of it.
+    /// What only others can put right, the first of it.
     pub problem: Option<State>,
 }
 
 impl Applied {
-    /// Takes note of what a person must put right; everything else is tried again.
-    fn note(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+    /// Takes note of what trying again at once does not help; everything else is tried again.
+    /// Says whether there was none.
+    fn note(&mut self, result: Result<(), Error>) -> Result<bool, Error> {
         let problem = match result {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(true),
             Err(Error::NotOwned(sentence)) => State::no(reason::NOT_OWNED, sentence),
+            Err(Error::Leaving(sentence)) => State::unknown(reason::PENDING, sentence),
             Err(Error::Build(sentence)) => State::no(reason::INVALID, sentence),
             Err(Error::Api { step, source }) if refused(&source) => {
                 State::no(reason::APPLY_FAILED, Error::Api { step, source }.to_string())
@@ -36,7 +38,7 @@ impl Applied {
             Err(error) => return Err(error),
         };
         self.problem.get_or_insert(problem);
-        Ok(())
+        Ok(false)
     }
 }
 
@@ -54,17 +56,21 @@ pub async fn apply(ctx: &Context, owner: &Owner<'_>, outcome: &Outcome) -> Resul
     if let Some(plan) = outcome.plan.instances.first() {
         publish(ctx, owner, plan, &mut applied).await?;
     }
-    applied.note(ensure(ctx, "apply a ServiceAccount", &account, &stores.accounts).await)?;
+    let mut ours = applied.note(ensure(ctx, "apply a ServiceAccount", &account, &stores.accounts).await)?;
     applied.note(ensure(ctx, "apply a Role", &role, &stores.roles).await)?;
     applied.note(ensure(ctx, "apply a RoleBinding", &binding, &stores.bindings).await)?;
     applied.note(ensure(ctx, "apply a Service", &service, &stores.services).await)?;
-    applied.note(ensure(ctx, "apply a PersistentVolumeClaim", &claim, &stores.claims).await)?;
+    ours &= applied.note(ensure(ctx, "apply a PersistentVolumeClaim", &claim, &stores.claims).await)?;
     let workload = stateful_set::stateful_set(owner, &ctx.image).and_then(Wanted::new);
     match workload {
+        // A pod must neither write to somebody else's volume nor run with somebody else's rights.
+        Ok(_) if !ours => {}
         Ok(workload) => {
             applied.note(ensure(ctx, "apply a StatefulSet", &workload, &stores.stateful_sets).await)?;
         }
-        Err(error) => applied.note(Err(error))?,
+        Err(error) => {
+            applied.note(Err(error))?;
+        }
     }
     applied.problem = applied.problem.or(problem);
     Ok(applied)
@@ -78,15 +84,18 @@ async fn publish(
     applied: &mut Applied,
 ) -> Result<(), Error> {
     let plan = InstancePlan { queue_bytes: log_share(plan.queue_bytes), ..plan.clone() };
-    let shards = match encode(&plan) {
-        Ok(shards) => shards,
-        Err(error) => return applied.note(Err(Error::Build(format!("{error}.")))),
-    };
+    let mut shards = Vec::new();
+    for shard in encode(&plan) {
+        match shard {
+            Ok(shard) => shards.push(shard),
+            Err(error) => {
+                applied.note(Err(Error::Build(format!("{error}."))))?;
+            }
+        }
+    }
     let results = join_all(shards.iter().map(|shard| publish_one(ctx, owner, shard))).await;
     for (shard, result) in shards.into_iter().zip(results) {
-        let written = result.is_ok();
-        applied.note(result)?;
-        if written {
+        if applied.note(result)? {
             applied.revisions.insert(shard.index, shard.revision);
         }
     }

@@ -33,6 +33,10 @@ pub async fn dereference(ctx: &Context, key: &Key, instance: &ChatInstance) -> R
     };
     for (reference, owner) in wanted {
         let Some((version, made_for)) = seen(ctx, &reference) else { continue };
+        if owner.is_some() && made_for.is_some() && owner != made_for {
+            // Of an earlier object of this name, and about to go with it.
+            continue;
+        }
         let Some(data) = ctx.secrets.values(&ctx.client, &reference, &version).await? else { continue };
         let (source, namespace, name) = reference;
         match source {

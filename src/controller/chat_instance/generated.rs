@@ -12,6 +12,7 @@ use kube::{Api, Resource as _};
 use super::build::Owner;
 use crate::api::{ChatInstance, WebhookSubscription};
 use crate::controller::context::Context;
+use crate::controller::ensure::leaving;
 use crate::controller::error::Error;
 use crate::controller::stores::{INSTANCE, key_of};
 use crate::controller::write::{create, merge_data, read};
@@ -62,11 +63,18 @@ async fn admin_token(ctx: &Context, owner: &Owner<'_>, inputs: &mut Inputs) -> R
     let wanted = WantedSecret { namespace: at.0.clone(), name: at.1.clone(), keys: vec![TOKEN.into()] };
     inputs.secrets.extend(make(ctx, owner, inputs, &wanted).await?);
     known(inputs).ok_or_else(|| {
-        Error::NotOwned(format!(
-            "Secret {:?} exists and was not made for this ChatInstance, so it is neither used nor overwritten: delete \
-             or rename it.",
-            at.1
-        ))
+        if inputs.secrets.contains_key(&at) {
+            Error::NotOwned(format!(
+                "Secret {:?} exists and was not made for this ChatInstance, so it is neither used nor overwritten: \
+                 delete or rename it.",
+                at.1
+            ))
+        } else {
+            Error::Leaving(format!(
+                "Secret {:?} belongs to an earlier ChatInstance of this name; it is made anew as soon as it is gone.",
+                at.1
+            ))
+        }
     })
 }
 
@@ -95,6 +103,11 @@ async fn make(
                 Secret { metadata, data: Some(values), type_: Some("Opaque".into()), ..Secret::default() };
             create(ctx, "make a Secret", &api, &secret).await?
         }
+        // Not used any more, and made anew when it has gone.
+        Some(live) if leaving(&live.metadata, &owned(&reference)) => {
+            inputs.secrets.remove(&at);
+            return Ok(());
+        }
         Some(live) => {
             let ours = live.metadata.owner_references.iter().flatten().any(|one| one.uid == reference.uid);
             let data = live.data.clone().unwrap_or_default();
@@ -106,6 +119,10 @@ async fn make(
     let generated = secret.metadata.owner_references.iter().flatten().any(|one| one.uid == reference.uid);
     let data = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
     Ok(Some((at, SecretInput { data, generated })))
+}
+
+fn owned(reference: &OwnerReference) -> ObjectMeta {
+    ObjectMeta { owner_references: Some(vec![reference.clone()]), ..ObjectMeta::default() }
 }
 
 /// The object that the Secret is made for.

@@ -40,6 +40,10 @@ pub async fn reconcile(instance: Arc<ChatInstance>, ctx: Arc<Context>) -> Result
             status::not_compiled(&ctx, &key, &instance, &State::no(reason::NOT_OWNED, sentence)).await?;
             return Ok(Action::requeue(PROBLEM_AGAIN));
         }
+        Err(Error::Leaving(sentence)) => {
+            status::not_compiled(&ctx, &key, &instance, &State::unknown(reason::PENDING, sentence)).await?;
+            return Ok(Action::requeue(PROBLEM_AGAIN));
+        }
         compiled => compiled?,
     };
     finalize::hold(&ctx, &instance, &outcome).await?;

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::chat_instance::{Attached, DispatcherStatus};
-use crate::api::conditions::{Report, State, reason};
+use crate::api::conditions::{INTAKE_READY, REACHABLE, Report, State, reason, told as condition_told};
 use crate::api::{ChatInstance, ChatInstanceStatus};
 use crate::controller::context::Context;
 use crate::controller::error::Error;
@@ -14,7 +14,7 @@ use crate::controller::report;
 use crate::controller::stores::reference;
 use crate::plan::Key;
 use crate::plan::children::dispatcher_name;
-use crate::plan::platform::{IntakeAddresses, PlatformPlan};
+use crate::plan::platform::{IntakeAddresses, intake_url};
 use crate::platform::facts::facts;
 use crate::status::chat_instance::{InstanceFacts, intake_ready, intake_with_relay, report as conditions};
 use crate::status::latched;
@@ -30,22 +30,35 @@ pub async fn write(ctx: &Context, key: &Key, instance: &ChatInstance, family: &F
     let platform = family.outcome.platforms.first();
     let told = ctx.desk.report(key);
     let dispatcher = dispatcher(ctx, key, instance);
+    let before = |type_| {
+        let conditions = last.as_ref().map(|last| last.conditions.as_slice()).unwrap_or_default();
+        condition_told(conditions, type_, verdict.generation)
+    };
     let configs = fleet.relays(key).map(|relay| relay.config.as_str());
-    let platform_facts = facts(&ctx.cluster, platform, told.as_ref(), configs);
+    let seen = facts(&ctx.cluster, platform, told.as_ref(), configs);
     let full = fleet.instances(key).flatten().map(|one| one.log_full).reduce(|one, other| one || other);
+    let intake_ready = intake_with_relay(intake_ready(paused, full), &seen.relay);
+    let unasked = platform.is_some() && told.is_none();
     let facts = InstanceFacts {
         paused,
         programmed: programmed(key, family, &fleet, last.as_ref(), verdict.generation),
-        reachable: platform_facts.reachable,
-        intake_ready: intake_with_relay(intake_ready(paused, full), &platform_facts.relay),
+        reachable: match before(REACHABLE).filter(|old| old.reason != reason::NOT_PROBED) {
+            Some(old) if unasked => old,
+            _ => seen.reachable,
+        },
+        intake_ready: match before(INTAKE_READY).filter(|old| old.reason != reason::PAUSED) {
+            Some(old) if unheard(&dispatcher, &fleet) || (unasked && !seen.relay.delivers()) => old,
+            _ => intake_ready,
+        },
         dispatcher_available: available(key, &dispatcher, &fleet),
     };
     let next = ChatInstanceStatus {
         observed_generation: Some(verdict.generation),
         platform_version: told
             .and_then(|report| report.version)
+            .filter(|version| is_version(version))
             .or_else(|| last.as_ref().and_then(|last| last.platform_version.clone())),
-        intake_url: Some(intake_url(key, platform)),
+        intake_url: Some(posted_to(key, instance)),
         dispatcher: Some(dispatcher),
         attached: Some(Attached { webhook_subscriptions: attached(family) }),
         conditions: listed(&conditions(verdict, &facts), verdict.generation, last.as_ref()),
@@ -68,14 +81,14 @@ pub async fn not_compiled(
         resolved_refs: problem.clone(),
         programmed: State::no(reason::PAUSED, "Paused; ResolvedRefs says why."),
         more: vec![
-            (crate::api::conditions::REACHABLE, unknown()),
-            (crate::api::conditions::INTAKE_READY, unknown()),
+            (REACHABLE, unknown()),
+            (INTAKE_READY, unknown()),
             (crate::api::conditions::DISPATCHER_AVAILABLE, unknown()),
         ],
     };
     let next = ChatInstanceStatus {
         observed_generation: Some(generation),
-        intake_url: Some(IntakeAddresses::Services.of(key)),
+        intake_url: Some(posted_to(key, instance)),
         conditions: listed(&report, generation, last.as_ref()),
         ..last.clone().unwrap_or_default()
     };
@@ -96,9 +109,10 @@ fn attached(family: &Family) -> i32 {
     i32::try_from(plans.map(|plan| plan.subscriptions.len()).sum::<usize>()).unwrap_or(i32::MAX)
 }
 
-fn intake_url(key: &Key, platform: Option<&PlatformPlan>) -> String {
-    let relay = platform.and_then(|plan| plan.relay.as_ref());
-    relay.map_or_else(|| IntakeAddresses::Services.of(key), |relay| relay.intake_url.clone())
+/// Where events are posted; an address that cannot be used is told in `Accepted`.
+fn posted_to(key: &Key, instance: &ChatInstance) -> String {
+    let services = IntakeAddresses::Services;
+    intake_url(&instance.spec, key, &services).unwrap_or_else(|_| services.of(key))
 }
 
 fn dispatcher(ctx: &Context, key: &Key, instance: &ChatInstance) -> DispatcherStatus {
@@ -148,4 +162,14 @@ fn programmed(
             |problem| format!("The dispatcher does not serve this generation: {problem}"),
         ),
     )
+}
+
+/// Whether this is a version and nothing else: it was told by the platform.
+fn is_version(text: &str) -> bool {
+    text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'))
+}
+
+/// Whether this replica, which may lead since a moment, has not heard yet from any of the dispatchers that are ready.
+fn unheard(dispatcher: &DispatcherStatus, fleet: &Fleet) -> bool {
+    dispatcher.ready_replicas > 0 && fleet.dispatchers.iter().all(Option::is_none)
 }

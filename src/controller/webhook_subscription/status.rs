@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::conditions::{State, reason};
+use crate::api::conditions::{DELIVERING, State, reason, told};
 use crate::api::webhook_subscription::LastFailure;
 use crate::api::{WebhookSubscription, WebhookSubscriptionStatus};
 use crate::controller::context::Context;
@@ -43,13 +43,22 @@ pub async fn write(
     }
     let health = fleet.subscription(instance, key).and_then(|seen| seen.health.clone()).map(trusted);
     let configs = fleet.relays(instance).map(|relay| relay.config.as_str());
-    let told = ctx.desk.report(instance);
-    let platform = facts(&ctx.cluster, family.outcome.platforms.first(), told.as_ref(), configs);
+    let report = ctx.desk.report(instance);
+    let platform = facts(&ctx.cluster, family.outcome.platforms.first(), report.as_ref(), configs);
     let latched = last.as_ref().is_some_and(|last| latched(&last.conditions, verdict.generation));
+    let mut delivering = delivering(plan, health.as_ref());
+    // A process that has just begun has not tried anything yet; how the last delivery went stays true.
+    if delivering.reason == reason::NO_EVENTS_YET
+        && let Some(last) = &last
+        && let Some(old) = told(&last.conditions, DELIVERING, verdict.generation)
+        && ![reason::PAUSED, reason::SUSPENDED, reason::PENDING].contains(&old.reason.as_str())
+    {
+        delivering = old;
+    }
     let facts = SubscriptionFacts {
         paused: !verdict.accepted.status || !verdict.resolved_refs.status,
         programmed: programmed_with_relay(served(instance, key, family, &fleet), &platform.relay, latched),
-        delivering: delivering(plan, health.as_ref()),
+        delivering,
     };
     finish(ctx, subscription, verdict, &facts, last, health.as_ref()).await
 }

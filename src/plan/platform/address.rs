@@ -27,35 +27,35 @@ impl IntakeAddresses {
     }
 }
 
-/// Where the platform posts events: what the spec names, or the address of the front end. `None` if the spec's cannot
-/// be used, which `found` then says.
-pub(in crate::plan) fn intake_url(
+/// Where the platform posts events: what the spec names, or the address of the front end. The error is a sentence about
+/// what the spec names.
+pub fn intake_url(
     spec: &ChatInstanceSpec,
     key: &Key,
     addresses: &IntakeAddresses,
-    found: &mut Judgement,
-) -> Option<String> {
-    let Some(text) = &spec.intake.url else { return Some(addresses.of(key)) };
-    let mut refuse = |sentence: &str| {
-        found.refuse(reason::INVALID, format!("spec.intake.url: {sentence}"));
-        None
-    };
+) -> Result<String, &'static str> {
+    let Some(text) = &spec.intake.url else { return Ok(addresses.of(key)) };
     let mut url = match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
-        _ => {
-            return refuse("this is not an absolute URL that begins with http:// or https://; write one.");
-        }
+        _ => return Err("this is not an absolute URL that begins with http:// or https://; write one."),
     };
     if url.query().is_some() || url.fragment().is_some() {
-        return refuse("it holds a query or a fragment; leave them out.");
+        return Err("it holds a query or a fragment; leave them out.");
     }
     if matches!(url.path(), "" | "/") {
         url.set_path("/v1/events");
     }
     if !url.path().ends_with("/events") {
-        return refuse(
+        return Err(
             "its path must end in /events; write for example https://hooks.example.com/v1/events, or no path.",
         );
     }
-    Some(url.into())
+    Ok(url.into())
+}
+
+/// Says what is wrong with the address that the spec names.
+pub(in crate::plan) fn check_intake_url(spec: &ChatInstanceSpec, found: &mut Judgement) {
+    if let Err(sentence) = intake_url(spec, &Key::default(), &IntakeAddresses::default()) {
+        found.refuse(reason::INVALID, format!("spec.intake.url: {sentence}"));
+    }
 }

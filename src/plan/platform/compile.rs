@@ -78,7 +78,7 @@ fn relay(
     addresses: &IntakeAddresses,
     found: &mut Judgement,
 ) -> Option<RelayPlan> {
-    let intake_url = intake_url(spec, key, addresses, found);
+    let intake_url = intake_url(spec, key, addresses).ok();
     if spec.intake.auth.as_ref().is_some_and(|auth| auth.standard_webhooks.is_none()) {
         found.refuse(
             reason::INVALID,
