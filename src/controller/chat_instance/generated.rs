@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -25,6 +26,9 @@ const TOKEN: &str = "token";
 /// Rounds of compiling and making Secrets; one is enough unless a plan asks for more because of what was made.
 const ROUNDS: usize = 3;
 
+/// Secrets that are made side by side: a thousand one by one would take longer than a reconcile may.
+const SIDE_BY_SIDE: usize = 16;
+
 /// What is compiled once every Secret that can be made is there.
 pub async fn compile_with_secrets(
     ctx: &Context,
@@ -37,9 +41,10 @@ pub async fn compile_with_secrets(
         if outcome.wanted_secrets.is_empty() {
             break;
         }
-        for wanted in &outcome.wanted_secrets {
-            make(ctx, owner, inputs, wanted).await?;
-        }
+        let making: Vec<_> =
+            outcome.wanted_secrets.iter().map(|wanted| make(ctx, owner, inputs, wanted)).collect();
+        let made: Vec<_> = stream::iter(making).buffered(SIDE_BY_SIDE).try_collect().await?;
+        inputs.secrets.extend(made.into_iter().flatten());
         outcome = compile(inputs);
     }
     for instance in &mut outcome.plan.instances {
@@ -56,7 +61,7 @@ async fn admin_token(ctx: &Context, owner: &Owner<'_>, inputs: &mut Inputs) -> R
         return Ok(token);
     }
     let wanted = WantedSecret { namespace: at.0.clone(), name: at.1.clone(), keys: vec![TOKEN.into()] };
-    make(ctx, owner, inputs, &wanted).await?;
+    inputs.secrets.extend(make(ctx, owner, inputs, &wanted).await?);
     known(inputs).ok_or_else(|| {
         if inputs.secrets.contains_key(&at) {
             Error::NotOwned(format!(
@@ -77,11 +82,11 @@ async fn admin_token(ctx: &Context, owner: &Owner<'_>, inputs: &mut Inputs) -> R
 async fn make(
     ctx: &Context,
     owner: &Owner<'_>,
-    inputs: &mut Inputs,
+    inputs: &Inputs,
     wanted: &WantedSecret,
-) -> Result<(), Error> {
+) -> Result<Option<(Key, SecretInput)>, Error> {
     let at: Key = (wanted.namespace.clone(), wanted.name.clone());
-    let Some(reference) = owner_of(owner, inputs, wanted) else { return Ok(()) };
+    let Some(reference) = owner_of(owner, inputs, wanted) else { return Ok(None) };
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &at.0);
     let values: BTreeMap<String, ByteString> =
         wanted.keys.iter().map(|key| (key.clone(), ByteString(random_value(key)))).collect();
@@ -113,8 +118,7 @@ async fn make(
     };
     let generated = secret.metadata.owner_references.iter().flatten().any(|one| one.uid == reference.uid);
     let data = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
-    inputs.secrets.insert(at, SecretInput { data, generated });
-    Ok(())
+    Ok(Some((at, SecretInput { data, generated })))
 }
 
 fn owned(reference: &OwnerReference) -> ObjectMeta {
