@@ -104,10 +104,7 @@ async fn make(
             create(ctx, "make a Secret", &api, &secret).await?
         }
         // Not used any more, and made anew when it has gone.
-        Some(live) if leaving(&live.metadata, &owned(&reference)) => {
-            inputs.secrets.remove(&at);
-            return Ok(());
-        }
+        Some(live) if leaving(&live.metadata, &owned(&reference)) => return Ok(None),
         Some(live) => {
             let ours = live.metadata.owner_references.iter().flatten().any(|one| one.uid == reference.uid);
             let data = live.data.clone().unwrap_or_default();
