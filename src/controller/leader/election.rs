@@ -174,9 +174,12 @@ impl Driver {
         Some(self.candidate.term()?.deadline(now)?.saturating_duration_since(now.clock))
     }
 
-    /// Until the next round; not beyond the end of the term.
+    /// Until the next round; not beyond the end of the term. Looking is cheaper than renewing, and whoever looks twice
+    /// as often follows a leader that let go within about a second.
     fn pause(&self) -> Duration {
-        let jittered = self.options.retry.mul_f64(0.8 + 0.4 * rand::random::<f64>());
+        let Options { retry, .. } = self.options;
+        let retry = if self.left().is_some() { retry } else { retry / 2 };
+        let jittered = retry.mul_f64(0.8 + 0.4 * rand::random::<f64>());
         self.left().map_or(jittered, |left| left.min(jittered))
     }
 
