@@ -10,11 +10,8 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher;
 use tokio::time::Instant;
 
-/// Pause after a first failure; doubles up to [`PAUSE_MAX`].
+/// Pause after a first failure; doubles from there.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
-
-/// Longest pause between two tries.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Without an error for this long, all is well again.
 const QUIET: Duration = Duration::from_mins(1);
@@ -70,24 +67,24 @@ fn why(error: &watcher::Error) -> String {
 /// nothing at all while a watch goes on quietly.
 #[derive(Debug)]
 pub struct Pauses {
+    longest: Duration,
     next: Duration,
     last: Option<Instant>,
 }
 
-impl Default for Pauses {
-    fn default() -> Self {
-        Self { next: PAUSE_MIN, last: None }
-    }
-}
-
 impl Pauses {
+    /// Pauses of at most `longest`: short where a few wait for the API server, long where a whole cluster does.
+    pub fn up_to(longest: Duration) -> Self {
+        Self { longest, next: PAUSE_MIN, last: None }
+    }
+
     /// How long to wait now.
     pub fn pause(&mut self) -> Duration {
         if self.last.replace(Instant::now()).is_some_and(|last| last.elapsed() > QUIET) {
             self.next = PAUSE_MIN;
         }
         let pause = self.next;
-        self.next = (pause * 2).min(PAUSE_MAX);
+        self.next = (pause * 2).min(self.longest);
         pause.mul_f64(rand::random_range(0.5..=1.0))
     }
 }
@@ -110,7 +107,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_double_up_to_a_bound_and_begin_anew() {
-        let mut pauses = Pauses::default();
+        let mut pauses = Pauses::up_to(Duration::from_secs(10));
         let bounds = [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000].map(Duration::from_millis);
         for bound in bounds {
             let pause = pauses.pause();
@@ -126,7 +123,7 @@ mod tests {
         let error = watcher::Error::NoResourceVersion;
         assert!(away.news(&error).is_some());
         for _ in 0..20 {
-            tokio::time::advance(PAUSE_MAX).await;
+            tokio::time::advance(Duration::from_secs(10)).await;
             assert_eq!(away.news(&error), None);
         }
         tokio::time::advance(QUIET + Duration::from_secs(1)).await;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::select_all;
@@ -38,6 +39,9 @@ const RECONCILE: &str = "chathooks.dev/reconcile";
 
 /// Annotation of what we made: name of the ChatInstance, in the same namespace, that it was made for.
 pub const INSTANCE: &str = "chathooks.dev/instance";
+
+/// Longest pause between two tries of a watch: there are few operators, and users wait for them.
+const PAUSE_MAX: Duration = Duration::from_secs(3);
 
 type Metadata<K> = PartialObjectMeta<K>;
 
@@ -429,7 +433,7 @@ where
     let mut filled = false;
     let mut away = Away::default();
     let watches = scopes.into_iter().enumerate().map(|(scope, api)| {
-        StreamBackoff::new(watcher(api, config.clone()), Pauses::default())
+        StreamBackoff::new(watcher(api, config.clone()), Pauses::up_to(PAUSE_MAX))
             .map(move |event| (scope, event))
             .boxed()
     });

@@ -2,6 +2,8 @@
 //!
 //! Needs get, list and watch on these names alone. Everything that goes wrong here is survived: what is served stays.
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, select_all};
 use k8s_openapi::api::core::v1::Secret;
@@ -14,6 +16,9 @@ use tokio::time::sleep;
 use super::pieces::Identity;
 use crate::plan::shards::{SECRET_KEY, SHARDS, secret_name};
 use crate::watching::{self, Away, Pauses};
+
+/// Longest pause between two tries of a watch: every dispatcher of a cluster has 16.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Pieces that wait to be looked at.
 const WAITING: usize = 2 * SHARDS as usize;
@@ -69,14 +74,14 @@ fn piece(
     name: String,
 ) -> BoxStream<'static, (u8, Result<Event<Secret>, watcher::Error>)> {
     let config = watching::config().fields(&format!("metadata.name={name}"));
-    StreamBackoff::new(watcher(api.clone(), config), Pauses::default())
+    StreamBackoff::new(watcher(api.clone(), config), Pauses::up_to(PAUSE_MAX))
         .map(move |event| (index, event))
         .boxed()
 }
 
 /// A client, as soon as there can be one.
 async fn connect() -> Client {
-    let mut pauses = Pauses::default();
+    let mut pauses = Pauses::up_to(PAUSE_MAX);
     let mut told = false;
     loop {
         let client = match Config::infer().await {
