@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub const FINALIZER_MANAGER: &str = "chathooks-operator-finalizer";
 
 /// Waits for a call that reads.
 pub async fn read<T>(step: &'static str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-    bounded(step, Instant::now() + CALL, call).await
+    bounded(step, Instant::now() + CALL, Box::pin(call)).await
 }
 
 /// Waits for a call that writes; it is not begun unless this replica leads, and not gone on with for longer.
@@ -43,19 +44,17 @@ pub(super) async fn write<T>(
 ) -> Result<T, Error> {
     let lead = ctx.leadership.deadline().ok_or(Error::NotLeading)?;
     ctx.metrics.written(step);
-    bounded(step, lead.min(Instant::now() + CALL), call).await
+    bounded(step, lead.min(Instant::now() + CALL), Box::pin(call)).await
 }
 
 async fn bounded<T>(
     step: &'static str,
     deadline: Instant,
-    call: impl Future<Output = kube::Result<T>>,
+    mut call: Pin<Box<impl Future<Output = kube::Result<T>>>>,
 ) -> Result<T, Error> {
-    tokio::pin!(call);
     // The clock is asked before the call goes on: a process that was stopped may find the way free only now.
-    let timely = poll_fn(|context| match Instant::now() < deadline {
-        true => call.as_mut().poll(context).map(Some),
-        false => Poll::Ready(None),
+    let timely = poll_fn(|context| {
+        if Instant::now() >= deadline { Poll::Ready(None) } else { call.as_mut().poll(context).map(Some) }
     });
     match timeout_at(deadline, timely).await {
         Ok(Some(Ok(value))) => Ok(value),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -25,6 +26,12 @@ const TOKEN: &str = "token";
 /// Rounds of compiling and making Secrets; one is enough unless a plan asks for more because of what was made.
 const ROUNDS: usize = 3;
 
+/// Secrets that are made side by side: a thousand one by one would take longer than a reconcile may.
+const SIDE_BY_SIDE: usize = 16;
+
+/// A Secret as it is now; without content where there is none to use.
+type Made = (Key, Option<SecretInput>);
+
 /// What is compiled once every Secret that can be made is there.
 pub async fn compile_with_secrets(
     ctx: &Context,
@@ -37,8 +44,11 @@ pub async fn compile_with_secrets(
         if outcome.wanted_secrets.is_empty() {
             break;
         }
-        for wanted in &outcome.wanted_secrets {
-            make(ctx, owner, inputs, wanted).await?;
+        let making: Vec<_> =
+            outcome.wanted_secrets.iter().map(|wanted| make(ctx, owner, inputs, wanted)).collect();
+        let made: Vec<_> = stream::iter(making).buffered(SIDE_BY_SIDE).try_collect().await?;
+        for made in made {
+            note(inputs, made);
         }
         outcome = compile(inputs);
     }
@@ -56,7 +66,8 @@ async fn admin_token(ctx: &Context, owner: &Owner<'_>, inputs: &mut Inputs) -> R
         return Ok(token);
     }
     let wanted = WantedSecret { namespace: at.0.clone(), name: at.1.clone(), keys: vec![TOKEN.into()] };
-    make(ctx, owner, inputs, &wanted).await?;
+    let made = make(ctx, owner, inputs, &wanted).await?;
+    note(inputs, made);
     known(inputs).ok_or_else(|| {
         if inputs.secrets.contains_key(&at) {
             Error::NotOwned(format!(
@@ -77,11 +88,11 @@ async fn admin_token(ctx: &Context, owner: &Owner<'_>, inputs: &mut Inputs) -> R
 async fn make(
     ctx: &Context,
     owner: &Owner<'_>,
-    inputs: &mut Inputs,
+    inputs: &Inputs,
     wanted: &WantedSecret,
-) -> Result<(), Error> {
+) -> Result<Made, Error> {
     let at: Key = (wanted.namespace.clone(), wanted.name.clone());
-    let Some(reference) = owner_of(owner, inputs, wanted) else { return Ok(()) };
+    let Some(reference) = owner_of(owner, inputs, wanted) else { return Ok((at, None)) };
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &at.0);
     let values: BTreeMap<String, ByteString> =
         wanted.keys.iter().map(|key| (key.clone(), ByteString(random_value(key)))).collect();
@@ -99,10 +110,7 @@ async fn make(
             create(ctx, "make a Secret", &api, &secret).await?
         }
         // Not used any more, and made anew when it has gone.
-        Some(live) if leaving(&live.metadata, &owned(&reference)) => {
-            inputs.secrets.remove(&at);
-            return Ok(());
-        }
+        Some(live) if leaving(&live.metadata, &owned(&reference)) => return Ok((at, None)),
         Some(live) => {
             let ours = live.metadata.owner_references.iter().flatten().any(|one| one.uid == reference.uid);
             let data = live.data.clone().unwrap_or_default();
@@ -113,8 +121,14 @@ async fn make(
     };
     let generated = secret.metadata.owner_references.iter().flatten().any(|one| one.uid == reference.uid);
     let data = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
-    inputs.secrets.insert(at, SecretInput { data, generated });
-    Ok(())
+    Ok((at, Some(SecretInput { data, generated })))
+}
+
+fn note(inputs: &mut Inputs, (at, secret): Made) {
+    match secret {
+        Some(secret) => inputs.secrets.insert(at, secret),
+        None => inputs.secrets.remove(&at),
+    };
 }
 
 fn owned(reference: &OwnerReference) -> ObjectMeta {
