@@ -122,7 +122,7 @@ impl Bench {
 
 /// Whether this replica says of itself that it leads.
 async fn is_leading(operator: &Operator) -> bool {
-    operator.metric("chathooks_operator_leading").await > 0.0
+    operator.metric("chathooks_operator_leading").await > 0
 }
 
 fn chat_instance() -> Value {

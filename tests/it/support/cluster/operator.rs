@@ -142,10 +142,10 @@ impl Operator {
     }
 
     /// A metric with its labels, as `/metrics` has it; 0 where it was never counted.
-    pub async fn metric(&self, series: &str) -> f64 {
+    pub async fn metric(&self, series: &str) -> u64 {
         let text = self.get("metrics").await.unwrap_or_default();
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.map_or(0.0, |value| value.parse().unwrap())
+        value.map_or(0, |value| value.parse().unwrap())
     }
 
     /// All that it printed.
