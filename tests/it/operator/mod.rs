@@ -152,10 +152,10 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        match found.await {
-            Ok(message) => message,
-            Err(_) => panic!("{kind} {name} did not say {type_} {reason}; its status: {last:#}"),
-        }
+        let Ok(message) = found.await else {
+            panic!("{kind} {name} did not say {type_} {reason}; its status: {last:#}");
+        };
+        message
     }
 
     /// A value of a Secret.
