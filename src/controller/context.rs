@@ -29,6 +29,8 @@ pub struct Context {
     pub stores: Stores,
     /// Values of the Secrets and ConfigMaps that are referred to.
     pub secrets: SecretCache,
+    /// WebhookSubscriptions that cannot be read, and so not be told from ones that are gone.
+    pub unreadable: Unreadable,
     /// What was compiled last of each ChatInstance.
     pub families: Families,
     /// What the dispatchers told.
@@ -73,6 +75,28 @@ impl Context {
         self.secrets.refer(key, BTreeSet::new());
         self.observations.endpoints(key, &[]);
         self.memory.forget("ChatInstance status", key);
+    }
+}
+
+/// Objects that are there but that the types cannot hold. One that is deleted meanwhile stays noted until a restart:
+/// that keeps more than is needed, and loses nothing.
+#[derive(Default)]
+pub struct Unreadable(Mutex<BTreeSet<Key>>);
+
+impl Unreadable {
+    /// Notes whether an object could be read.
+    pub fn note(&self, key: &Key, readable: bool) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if readable {
+            all.remove(key);
+        } else {
+            all.insert(key.clone());
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }
 

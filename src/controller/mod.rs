@@ -13,6 +13,7 @@ pub mod ensure;
 pub mod error;
 pub mod events;
 pub mod families;
+pub mod follow;
 pub mod leader;
 pub mod memory;
 pub mod metrics;

@@ -146,6 +146,7 @@ async fn begin(
         leadership: leadership.clone(),
         stores: stores.clone(),
         secrets: super::secrets::SecretCache::default(),
+        unreadable: super::context::Unreadable::default(),
         families: super::families::Families::default(),
         observations: super::observations::Observations::default(),
         memory: super::memory::Memory::default(),

@@ -37,6 +37,9 @@ pub struct Content {
     /// Without its subscriptions; in piece 0 alone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub instance: Option<InstancePlan>,
+    /// [`Plan::complete`]; in piece 0 alone.
+    #[serde(default)]
+    pub complete: bool,
     /// Ascending by namespace and name.
     pub subscriptions: Vec<SubscriptionPlan>,
 }
@@ -97,9 +100,14 @@ pub fn fits(plan: &SubscriptionPlan) -> Result<(), String> {
 }
 
 /// The pieces of a plan, in their order. One that does not fit keeps no other from being written.
-pub fn encode(plan: &InstancePlan) -> Vec<Result<Shard, ShardError>> {
+pub fn encode(plan: &InstancePlan, complete: bool) -> Vec<Result<Shard, ShardError>> {
     let mut contents: Vec<Content> = (0..SHARDS)
-        .map(|_| Content { version: PLAN_VERSION, instance: None, subscriptions: Vec::new() })
+        .map(|_| Content {
+            version: PLAN_VERSION,
+            instance: None,
+            complete: false,
+            subscriptions: Vec::new(),
+        })
         .collect();
     for one in &plan.subscriptions {
         if let Some(content) = contents.get_mut(usize::from(index_of(&one.namespace, &one.name))) {
@@ -107,6 +115,7 @@ pub fn encode(plan: &InstancePlan) -> Vec<Result<Shard, ShardError>> {
         }
     }
     if let Some(first) = contents.first_mut() {
+        first.complete = complete;
         first.instance = Some(InstancePlan { subscriptions: Vec::new(), ..plan.clone() });
     }
     (0..SHARDS).zip(&contents).map(|(index, content)| shard(index, content)).collect()
@@ -150,14 +159,16 @@ struct Version {
 }
 
 /// The plan that the pieces at hand make; `None` while the first, which holds the ChatInstance, is not there.
-/// While any other is missing the plan is not complete, and what is absent is not forgotten.
+/// While any other is missing, or the operator could not read everything, the plan is not complete, and what is absent is
+/// not forgotten.
 pub fn assemble<'a>(pieces: impl IntoIterator<Item = (u8, &'a Content)>) -> Option<Plan> {
     let pieces: BTreeMap<u8, &Content> = pieces.into_iter().collect();
-    let mut instance = pieces.get(&0)?.instance.clone()?;
+    let first = pieces.get(&0)?;
+    let mut instance = first.instance.clone()?;
     instance.subscriptions =
         pieces.values().flat_map(|content| content.subscriptions.iter().cloned()).collect();
     instance.subscriptions.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    let complete = pieces.len() == usize::from(SHARDS);
+    let complete = first.complete && pieces.len() == usize::from(SHARDS);
     Some(Plan { version: PLAN_VERSION, complete, instances: vec![instance] })
 }
 
@@ -168,3 +179,87 @@ pub fn secret_name(instance: &str, index: u8) -> String {
 
 /// The Secret's key under which the compressed piece stands.
 pub const SECRET_KEY: &str = "plan";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Inputs, Rejected, compile};
+
+    fn plan(subscriptions: usize) -> InstancePlan {
+        let rejected = |kind: &str, name: String| Rejected {
+            kind: kind.into(),
+            key: ("ai".into(), name),
+            generation: 1,
+            instance: Some(("ai".into(), "chat".into())),
+            problems: Vec::new(),
+        };
+        let mut all = vec![rejected("ChatInstance", "chat".into())];
+        all.extend((0..subscriptions).map(|n| rejected("WebhookSubscription", format!("s{n:03}"))));
+        compile(&Inputs { rejected: all, ..Inputs::default() }).plan.instances.remove(0)
+    }
+
+    fn pieces(plan: &InstancePlan, complete: bool) -> Vec<(u8, String, Content)> {
+        let decoded = encode(plan, complete).into_iter().map(|shard| {
+            let shard = shard.unwrap();
+            let (revision, content) = decode(&shard.bytes).unwrap();
+            assert_eq!(revision, shard.revision);
+            (shard.index, revision, content)
+        });
+        decoded.collect()
+    }
+
+    fn assembled(pieces: &[(u8, String, Content)]) -> Option<Plan> {
+        assemble(pieces.iter().map(|(index, _, content)| (*index, content)))
+    }
+
+    #[test]
+    fn the_pieces_make_the_plan_again() {
+        let plan = plan(100);
+        let whole = assembled(&pieces(&plan, true)).unwrap();
+        assert!(whole.complete);
+        assert_eq!(whole.instances, [plan.clone()]);
+        assert!(
+            !assembled(&pieces(&plan, false)).unwrap().complete,
+            "the operator could not read everything"
+        );
+    }
+
+    #[test]
+    fn a_missing_piece_is_late_and_nothing_begins_without_the_first() {
+        let mut some = pieces(&plan(100), true);
+        some.remove(7);
+        assert!(!assembled(&some).unwrap().complete);
+        some.remove(0);
+        assert_eq!(assembled(&some), None);
+    }
+
+    #[test]
+    fn one_change_rewrites_one_piece() {
+        let before = plan(100);
+        let mut after = before.clone();
+        after.subscriptions[42].generation = 2;
+        let revisions =
+            |plan| pieces(plan, true).into_iter().map(|(_, revision, _)| revision).collect::<Vec<_>>();
+        let changed: Vec<usize> = revisions(&before)
+            .iter()
+            .zip(revisions(&after))
+            .enumerate()
+            .filter(|(_, (before, after))| *before != after)
+            .map(|(index, _)| index)
+            .collect();
+        assert_eq!(changed, [usize::from(index_of("ai", "s042"))]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told() {
+        let json = |version: u32| {
+            let json = format!("{{\"version\": {version}, \"subscriptions\": []}}");
+            zstd::bulk::compress(json.as_bytes(), LEVEL).unwrap()
+        };
+        assert!(decode(&json(PLAN_VERSION)).is_ok());
+        assert!(decode(&json(PLAN_VERSION + 1)).unwrap_err().to_string().contains("upgrade the dispatcher"));
+        assert!(decode(b"no zstd").is_err());
+        let bomb = zstd::bulk::compress(&vec![b' '; MAX_JSON_BYTES + 1], LEVEL).unwrap();
+        assert!(decode(&bomb).unwrap_err().to_string().contains("unfolds to more"));
+    }
+}

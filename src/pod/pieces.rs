@@ -148,7 +148,7 @@ mod tests {
 
     fn offer(pieces: &mut Pieces, source: Source, generation: i64) -> bool {
         let mut news = false;
-        for shard in encode(&instance("chat", generation)).into_iter().map(Result::unwrap) {
+        for shard in encode(&instance("chat", generation), true).into_iter().map(Result::unwrap) {
             news |= pieces.offer(shard.index, source, &shard.bytes);
         }
         news
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn the_plan_of_another_instance_is_not_served() {
         let mut pieces = pieces();
-        let other: Vec<_> = encode(&instance("other", 1)).into_iter().map(Result::unwrap).collect();
+        let other: Vec<_> = encode(&instance("other", 1), true).into_iter().map(Result::unwrap).collect();
         assert!(pieces.offer(0, Source::Watched, &other[0].bytes));
         assert_eq!(pieces.plan(), None);
         assert!(pieces.problem().unwrap().contains("it is of ChatInstance ai/other"));

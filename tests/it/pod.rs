@@ -18,7 +18,7 @@ fn to(receiver: &Receiver, name: &str, path: &str) -> String {
 }
 
 fn revisions(plan: &InstancePlan) -> Value {
-    let shards: Vec<_> = shards::encode(plan).into_iter().map(Result::unwrap).collect();
+    let shards: Vec<_> = shards::encode(plan, true).into_iter().map(Result::unwrap).collect();
     shards.iter().map(|shard| (shard.index.to_string(), json!(shard.revision))).collect()
 }
 

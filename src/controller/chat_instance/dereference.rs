@@ -29,6 +29,7 @@ pub async fn dereference(ctx: &Context, key: &Key, instance: &ChatInstance) -> R
         instances: vec![instance.clone()],
         subscriptions: attached.iter().map(|one| (**one).clone()).collect(),
         namespaces: namespaces(ctx, key, &attached),
+        unreadable: !ctx.unreadable.is_empty(),
         ..Inputs::default()
     };
     for (reference, owner) in wanted {

@@ -65,7 +65,7 @@ impl ApiServer {
     /// Writes the pieces of a plan that differ, as the operator does.
     pub fn put(&self, instance: &str, plan: &InstancePlan) {
         let mut store = self.store.lock().unwrap();
-        for shard in shards::encode(plan).into_iter().map(Result::unwrap) {
+        for shard in shards::encode(plan, true).into_iter().map(Result::unwrap) {
             let name = shards::secret_name(instance, shard.index);
             let data = base64::engine::general_purpose::STANDARD.encode(&shard.bytes);
             if store.secrets.get(&name).is_some_and(|(_, secret)| secret["data"]["plan"] == data) {

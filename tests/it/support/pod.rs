@@ -59,7 +59,7 @@ impl Pod {
 
     /// Mounts every piece of a plan but these.
     pub fn mount(&self, plan: &InstancePlan, but: &[u8]) {
-        for shard in shards::encode(plan).into_iter().map(Result::unwrap) {
+        for shard in shards::encode(plan, true).into_iter().map(Result::unwrap) {
             if !but.contains(&shard.index) {
                 self.mount_bytes(shard.index, &shard.bytes);
             }
