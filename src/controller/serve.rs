@@ -130,6 +130,7 @@ async fn begin(
     vital: &mut JoinSet<&'static str>,
 ) -> Begun {
     let namespaces = &options.watch_namespaces;
+    let namespaces = &start::existing(&client, namespaces, readiness).await;
     start::kinds(&client, namespaces, readiness).await;
     let cluster = start::cluster_id(&client, readiness).await;
     let lease = leader::Options::new(&options.namespace, &options.lease_name, &options.identity);

@@ -32,6 +32,37 @@ pub async fn client(identity: &str) -> Result<Client, String> {
     Client::try_from(config).map_err(|error| format!("the cluster's configuration cannot be used: {error}"))
 }
 
+/// Those of the namespaces that are there. One that is gone must not keep the others waiting; it is asked for by a 404 of
+/// its own, since a list that is refused says nothing. None named means all, and stays so.
+pub async fn existing(client: &Client, namespaces: &[String], readiness: &Readiness) -> Vec<String> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    loop {
+        let mut found = Vec::new();
+        let mut waiting = Vec::new();
+        for name in namespaces {
+            match read("read a Namespace", api.get_metadata_opt(name)).await {
+                Ok(Some(_)) => found.push(name.clone()),
+                Ok(None) => waiting.push(format!("namespace {name}")),
+                Err(error) => return gave_up(namespaces, &error),
+            }
+        }
+        if namespaces.is_empty() || !found.is_empty() {
+            for gone in waiting {
+                tracing::warn!("{gone} is to be watched and is not there; restart the operator once it is");
+            }
+            return found;
+        }
+        readiness.waits_for(waiting);
+        sleep(AGAIN).await;
+    }
+}
+
+/// Who may not ask takes them all to be there.
+fn gave_up(namespaces: &[String], error: &super::error::Error) -> Vec<String> {
+    tracing::warn!(%error, "whether the watched namespaces are there could not be asked");
+    namespaces.to_vec()
+}
+
 /// Waits until our kinds are served; dying instead would help nobody who installs both at once.
 pub async fn kinds(client: &Client, namespaces: &[String], readiness: &Readiness) {
     loop {

@@ -1,7 +1,7 @@
 //! An operator that is installed before what it needs.
 
 use super::Bench;
-use crate::support::cluster::{ControlPlane, PATIENCE, wait_for};
+use crate::support::cluster::{ControlPlane, Installation, PATIENCE, Rights, collector, wait_for};
 
 #[tokio::test]
 async fn an_operator_waits_for_its_kinds_and_says_so() {
@@ -29,4 +29,15 @@ async fn an_operator_waits_for_its_kinds_and_says_so() {
     bench.chat().await;
     bench.subscribe("siem").await;
     bench.ready("siem").await;
+}
+
+#[tokio::test]
+async fn a_watched_namespace_that_is_gone_keeps_no_other_waiting() {
+    let plane = ControlPlane::shared().await;
+    let (gone, stays) = (plane.namespace().await, plane.namespace().await);
+    let installation = Installation::new(plane, Rights::of_the_chart(), &[&gone, &stays]).await;
+    collector::delete_namespace(&plane.admin().await, &gone).await;
+    let operator = installation.start("first").await;
+    wait_for("it is ready", PATIENCE, async || operator.is_ready().await.then_some(())).await;
+    assert!(operator.log().contains(&format!("namespace {gone} is to be watched and is not there")));
 }
