@@ -19,8 +19,6 @@ pub fn unscoped_rules() -> Vec<PolicyRule> {
     vec![
         // Whether an instance lets the subscriptions of a namespace attach; kube-system's uid names the cluster.
         rule("", &["namespaces"], READ),
-        // The operator waits for its kinds instead of dying without them.
-        rule("apiextensions.k8s.io", &["customresourcedefinitions"], READ),
         // A namespace that is deleted takes its bindings with it, at times before our finalizer: without this right
         // nobody could remove it any more, and the namespace would stay.
         rule("chathooks.dev", &["chatinstances"], &["patch"]),

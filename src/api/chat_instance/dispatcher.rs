@@ -73,8 +73,8 @@ impl Default for Queue {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EmbeddedQueue {
-    /// Disk space the log may take, 64Mi to 1Ti. When it is full of unfinished deliveries, new events are answered
-    /// 503 until there is room.
+    /// Disk space for the log, 64Mi to 1Ti. In a cluster this is the size of the volume, of which the log takes 85 %. When
+    /// it is full of unfinished deliveries, new events are answered 503 until there is room. It may grow, not shrink.
     #[serde(default = "queue_size")]
     #[x_kube(validation = rules::size_between("64Mi", "1Ti"))]
     pub size: Quantity,
