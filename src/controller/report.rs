@@ -14,7 +14,8 @@ use super::events::tell;
 use super::memory::{Place, Written, lags};
 use super::stores::key_of;
 use super::write::apply_status;
-use crate::api::conditions::{DELIVERING, READY};
+use crate::api::conditions::{DELIVERING, READY, reason};
+use crate::status::PAUSED;
 
 /// The status that counts as the last one: what we wrote, where the watch has not shown it yet, else what it shows.
 pub fn last<K, S>(ctx: &Context, object: &K, shown: Option<&S>) -> Option<S>
@@ -102,9 +103,46 @@ fn turns(last: &Value, next: &Value) -> Vec<(EventType, String, String)> {
                 let note = format!("{type_} is true.");
                 turns.push((EventType::Normal, new.reason, note));
             }
-            "False" => turns.push((EventType::Warning, new.reason, new.message)),
+            // Ready tells why it is paused.
+            "False" if type_ == DELIVERING && new.message == PAUSED => {}
+            "False" => {
+                let asked = [reason::SECRET_PENDING, reason::SUSPENDED].contains(&new.reason.as_str());
+                let type_ = if asked { EventType::Normal } else { EventType::Warning };
+                turns.push((type_, new.reason, new.message));
+            }
             _ => {}
         }
     }
     turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_asked_for_is_no_warning_and_a_pause_is_told_once() {
+        let one = |type_: &str, reason: &str, message: &str| json!({ "type": type_, "status": "False", "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let told = |conditions: &[Value]| turns(&Value::Null, &json!({ "conditions": conditions }));
+        let kinds = |conditions: &[Value]| {
+            told(conditions)
+                .into_iter()
+                .map(|(type_, reason, _)| (type_ == EventType::Warning, reason))
+                .collect::<Vec<_>>()
+        };
+        let paused = one(DELIVERING, reason::PAUSED, PAUSED);
+        assert_eq!(
+            kinds(&[one(READY, reason::SECRET_PENDING, "Soon."), paused.clone()]),
+            [(false, "SecretPending".to_owned())]
+        );
+        assert_eq!(
+            kinds(&[one(READY, reason::INVALID_FILTER, "Fix it."), paused]),
+            [(true, "InvalidFilter".to_owned())]
+        );
+        assert_eq!(kinds(&[one(DELIVERING, reason::SUSPENDED, "Kept.")]), [(false, "Suspended".to_owned())]);
+        assert_eq!(
+            kinds(&[one(DELIVERING, reason::PAUSED, "ChatInstance is paused.")]),
+            [(true, "Paused".to_owned())]
+        );
+    }
 }
