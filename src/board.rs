@@ -133,11 +133,13 @@ fn subscription(
     let snapshot = index.served_subscriptions.get(&key).copied();
     let health = snapshot.and_then(|one| one.health.as_ref()).map(ObservedHealth::from);
     let served = programmed(verdict.generation, snapshot.map(|one| one.generation));
-    let relay = plan.map(|(instance, _)| platform(&instance.namespace, &instance.name).relay);
+    let relay = plan.map(|(of, _)| (of, platform(&of.namespace, &of.name).relay));
     let facts = SubscriptionFacts {
         paused: plan.is_none_or(|(_, plan)| plan.paused.is_some()),
         programmed: match relay {
-            Some(relay) => webhook_subscription::programmed_with_relay(served, &relay, latched),
+            Some((of, relay)) => {
+                webhook_subscription::programmed_with_relay(served, Some(of), &relay, latched)
+            }
             None => served,
         },
         delivering: webhook_subscription::delivering(plan, health.as_ref()),

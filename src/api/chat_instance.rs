@@ -42,6 +42,11 @@ pub use pod_template::{Amount, LocalSecretRef, PodTemplate, Resources, Toleratio
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
+    printcolumn(
+        name = "Reachable",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Reachable")].status"#
+    ),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.platformVersion"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = "1"),

@@ -85,7 +85,7 @@ pub mod reason {
     /// Ready is true.
     pub const READY: &str = "Ready";
 
-    /// Reachable is unknown: nothing here needs to speak to the platform.
+    /// Reachable is unknown: nothing here needs to speak to the platform, or the ChatInstance is paused.
     pub const NOT_PROBED: &str = "NotProbed";
     /// Reachable is true: the platform answers and lets chathooks do its work.
     pub const REACHABLE: &str = "Reachable";

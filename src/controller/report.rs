@@ -15,6 +15,7 @@ use super::memory::{Place, Written, lags};
 use super::stores::key_of;
 use super::write::apply_status;
 use crate::api::conditions::{DELIVERING, READY, reason};
+use crate::status::PAUSED;
 
 /// The status that counts as the last one: what we wrote, where the watch has not shown it yet, else what it shows.
 pub fn last<K, S>(ctx: &Context, object: &K, shown: Option<&S>) -> Option<S>
@@ -102,9 +103,13 @@ fn turns(last: &Value, next: &Value) -> Vec<(EventType, String, String)> {
                 let note = format!("{type_} is true.");
                 turns.push((EventType::Normal, new.reason, note));
             }
-            // It follows from Ready, or from what somebody just did.
-            "False" if [reason::PAUSED, reason::SUSPENDED].contains(&new.reason.as_str()) => {}
-            "False" => turns.push((EventType::Warning, new.reason, new.message)),
+            // Ready tells why it is paused.
+            "False" if type_ == DELIVERING && new.message == PAUSED => {}
+            "False" => {
+                let asked = [reason::SECRET_PENDING, reason::SUSPENDED].contains(&new.reason.as_str());
+                let type_ = if asked { EventType::Normal } else { EventType::Warning };
+                turns.push((type_, new.reason, new.message));
+            }
             _ => {}
         }
     }
@@ -115,30 +120,29 @@ fn turns(last: &Value, next: &Value) -> Vec<(EventType, String, String)> {
 mod tests {
     use super::*;
 
-    fn status(ready: (&str, &str), delivering: (&str, &str)) -> Value {
-        let condition = |type_: &str, (status, reason): (&str, &str)| {
-            json!({
-                "type": type_, "status": status, "reason": reason, "message": format!("{reason}."),
-                "lastTransitionTime": "2026-11-21T00:00:00Z",
-            })
-        };
-        json!({"conditions": [condition(READY, ready), condition(DELIVERING, delivering)]})
-    }
-
-    fn told(last: &Value, next: &Value) -> Vec<String> {
-        turns(last, next).into_iter().map(|(_, reason, note)| format!("{reason}: {note}")).collect()
-    }
-
     #[test]
-    fn only_what_turns_is_an_event() {
-        let begun = status(("Unknown", "Pending"), ("Unknown", "NoEventsYet"));
-        let well = status(("True", "Ready"), ("True", "Delivering"));
-        let failing = status(("True", "Ready"), ("False", "Timeout"));
-        let wrong = status(("False", "InvalidFilter"), ("False", "Paused"));
-        assert_eq!(told(&Value::Null, &begun), Vec::<String>::new());
-        assert_eq!(told(&begun, &well), ["Ready: Ready is true.", "Delivering: Delivering is true."]);
-        assert_eq!(told(&well, &well), Vec::<String>::new());
-        assert_eq!(told(&well, &failing), ["Timeout: Timeout."]);
-        assert_eq!(told(&well, &wrong), ["InvalidFilter: InvalidFilter."], "the rest follows from it");
+    fn what_somebody_asked_for_is_no_warning_and_a_pause_is_told_once() {
+        let one = |type_: &str, reason: &str, message: &str| json!({ "type": type_, "status": "False", "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let told = |conditions: &[Value]| turns(&Value::Null, &json!({ "conditions": conditions }));
+        let kinds = |conditions: &[Value]| {
+            told(conditions)
+                .into_iter()
+                .map(|(type_, reason, _)| (type_ == EventType::Warning, reason))
+                .collect::<Vec<_>>()
+        };
+        let paused = one(DELIVERING, reason::PAUSED, PAUSED);
+        assert_eq!(
+            kinds(&[one(READY, reason::SECRET_PENDING, "Soon."), paused.clone()]),
+            [(false, "SecretPending".to_owned())]
+        );
+        assert_eq!(
+            kinds(&[one(READY, reason::INVALID_FILTER, "Fix it."), paused]),
+            [(true, "InvalidFilter".to_owned())]
+        );
+        assert_eq!(kinds(&[one(DELIVERING, reason::SUSPENDED, "Kept.")]), [(false, "Suspended".to_owned())]);
+        assert_eq!(
+            kinds(&[one(DELIVERING, reason::PAUSED, "ChatInstance is paused.")]),
+            [(true, "Paused".to_owned())]
+        );
     }
 }

@@ -36,8 +36,8 @@ kubectl wait --for=condition=Ready webhooksubscription/security-alerts --timeout
 | Argo CD | has no built-in health for these kinds: without a health check of your own an object counts as soon as it is applied. `Ready` and `Stalled` are what such a check looks at. |
 | `kubectl wait` | `--for=condition=Ready`, or any other type below. |
 
-`Stalled` stands only while `Accepted` is false: then nothing but a change of the spec helps. A missing Secret or an absent dispatcher is
-`Reconciling`: it can still come right by itself.
+`Stalled` stands while waiting cannot help: `Accepted` is false, something that has to be made is refused, or an object of somebody else is in the
+way. A missing Secret or an absent dispatcher is `Reconciling`: it can still come right by itself.
 ";
 
 /// The whole page, from the text of `src/api/conditions.rs`.
@@ -65,8 +65,7 @@ pub fn print(source: &str) -> String {
         entries.iter().filter(|entry| entry.condition.is_none()),
     );
     page.push_str(
-        "\n`Ready` has the reasons of `Accepted`, `ResolvedRefs` and `Programmed` as well; `Stalled` those of `Accepted`, `Reconciling` those of \
-         `ResolvedRefs` and `Programmed`.\n",
+        "\n`Ready`, `Stalled` and `Reconciling` have the reasons of `Accepted`, `ResolvedRefs` and `Programmed` as well.\n",
     );
     page
 }

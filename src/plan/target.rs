@@ -11,6 +11,9 @@ use super::verdict::Judgement;
 use crate::api::conditions::reason;
 use crate::api::webhook_subscription::{HttpTarget, TargetAuth};
 
+/// Said of the port of any URL.
+pub(super) const BAD_PORT: &str =
+    "the port of this URL is not a number from 1 to 65535; correct it, or leave it out.";
 /// Longest URL, in characters.
 const MAX_URL: usize = 2048;
 
@@ -80,7 +83,7 @@ fn parse_url(text: &str) -> Result<Url, &'static str> {
     let url = match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
         Err(ParseError::InvalidPort) => {
-            return Err("the port of this URL is not a number from 1 to 65535; correct it, or leave it out.");
+            return Err(BAD_PORT);
         }
         Err(_) if text.trim().contains(char::is_whitespace) => {
             return Err("there is a space or a line break in this URL; remove it, or write %20.");

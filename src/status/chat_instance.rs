@@ -80,12 +80,18 @@ pub fn intake_with_relay(open: State, relay: &RelayFacts) -> State {
 
 /// The conditions of a ChatInstance.
 pub fn report(verdict: &Verdict, facts: &InstanceFacts) -> Report {
+    let reachable = match &facts.reachable {
+        State { reason, .. } if facts.paused && reason == reason::NOT_PROBED => {
+            State::unknown(reason::NOT_PROBED, "Paused: nothing is asked of the platform meanwhile.")
+        }
+        other => other.clone(),
+    };
     Report {
         accepted: state(&verdict.accepted),
         resolved_refs: state(&verdict.resolved_refs),
         programmed: unless_paused(facts.paused, &facts.programmed),
         more: vec![
-            (REACHABLE, facts.reachable.clone()),
+            (REACHABLE, reachable),
             (INTAKE_READY, unless_paused(facts.paused, &facts.intake_ready)),
             (DISPATCHER_AVAILABLE, facts.dispatcher_available.clone()),
         ],

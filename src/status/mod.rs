@@ -13,7 +13,7 @@ pub mod observed;
 pub mod webhook_subscription;
 
 /// What conditions say that follow from another.
-const PAUSED: &str = "Paused; Accepted and ResolvedRefs say why.";
+pub const PAUSED: &str = "Paused; Accepted and ResolvedRefs say why.";
 
 /// `Programmed` of an object of this generation, given the generation that is served.
 pub fn programmed(generation: i64, served: Option<i64>) -> State {

@@ -28,13 +28,25 @@ pub fn report(verdict: &Verdict, facts: &SubscriptionFacts) -> Report {
     }
 }
 
-/// `Programmed`, given what the dispatcher says for itself: it waits for the relay as well, but stays once it was true of
-/// a generation.
-pub fn programmed_with_relay(served: State, relay: &RelayFacts, latched: bool) -> State {
+/// `Programmed`, given what the dispatcher says for itself: it waits for the instance and its relay as well, but stays
+/// once it was true of a generation.
+pub fn programmed_with_relay(
+    served: State,
+    instance: Option<&InstancePlan>,
+    relay: &RelayFacts,
+    latched: bool,
+) -> State {
     if latched {
         return State::yes(reason::PROGRAMMED);
     }
-    if served.status != Some(true) || relay.delivers() {
+    if served.status != Some(true) {
+        return served;
+    }
+    // A paused instance takes no events, and no relay is planned for it.
+    if let Some((instance, why)) = instance.and_then(|one| Some((one, one.paused.as_ref()?))) {
+        return State::unknown(reason::PENDING, instance_paused(instance, why));
+    }
+    if relay.delivers() {
         return served;
     }
     State::unknown(
@@ -54,7 +66,7 @@ pub fn delivering(
         return State::no(reason::PAUSED, PAUSED);
     }
     if let Some(why) = &instance.paused {
-        return State::no(reason::PAUSED, format!("ChatInstance {:?} is paused: {why}", instance.name));
+        return State::no(reason::PAUSED, instance_paused(instance, why));
     }
     if plan.suspended {
         return State::no(reason::SUSPENDED, "spec.suspend is true; events are kept.");
@@ -68,4 +80,8 @@ pub fn delivering(
         Some(health) if health.ok => State::yes(reason::DELIVERING),
         Some(health) => State::no(&health.reason, health.message.clone()),
     }
+}
+
+fn instance_paused(instance: &InstancePlan, why: &str) -> String {
+    format!("ChatInstance {:?} is paused: {why}", instance.name)
 }

@@ -57,7 +57,12 @@ pub async fn write(
     }
     let facts = SubscriptionFacts {
         paused: !verdict.accepted.status || !verdict.resolved_refs.status,
-        programmed: programmed_with_relay(served(instance, key, family, &fleet), &platform.relay, latched),
+        programmed: programmed_with_relay(
+            served(instance, key, family, &fleet),
+            plan.map(|(of, _)| of),
+            &platform.relay,
+            latched,
+        ),
         delivering,
     };
     finish(ctx, subscription, verdict, &facts, last, health.as_ref()).await

@@ -1,9 +1,10 @@
 //! Where a platform posts its events.
 
-use url::Url;
+use url::{ParseError, Url};
 
 use crate::plan::Key;
 use crate::plan::children::dispatcher_name;
+use crate::plan::target::BAD_PORT;
 use crate::plan::verdict::Judgement;
 use crate::{api::ChatInstanceSpec, api::conditions::reason};
 
@@ -37,6 +38,7 @@ pub fn intake_url(
     let Some(text) = &spec.intake.url else { return Ok(addresses.of(key)) };
     let mut url = match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+        Err(ParseError::InvalidPort) => return Err(BAD_PORT),
         _ => return Err("this is not an absolute URL that begins with http:// or https://; write one."),
     };
     if url.query().is_some() || url.fragment().is_some() {

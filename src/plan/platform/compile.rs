@@ -1,7 +1,7 @@
 //! What a ChatInstance wants of its platform.
 
 use sha2::{Digest as _, Sha256};
-use url::Url;
+use url::{ParseError, Url};
 
 use super::{DriftPlan, IntakeAddresses, PlatformCredentials, PlatformPlan, RelayPlan, intake_url};
 use crate::api::chat_instance::{ChatInstanceSpec, Credentials, DriftPolicy, IntakeMode, Platform};
@@ -10,6 +10,7 @@ use crate::hex::hex;
 use crate::plan::egress;
 use crate::plan::model::{EgressPlan, InstancePlan, SensitiveText};
 use crate::plan::secrets::{ConfigMaps, Secrets};
+use crate::plan::target::BAD_PORT;
 use crate::plan::verdict::Judgement;
 use crate::plan::{Inputs, Key};
 
@@ -107,6 +108,10 @@ fn function_id((namespace, name): &Key) -> String {
 fn platform_url(text: &str, egress: &EgressPlan, found: &mut Judgement) -> Option<(String, EgressPlan)> {
     let url = match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+        Err(ParseError::InvalidPort) => {
+            found.refuse(reason::INVALID, format!("spec.url: {BAD_PORT}"));
+            return None;
+        }
         _ => {
             let sentence =
                 "spec.url: this is not an absolute URL that begins with http:// or https://; write one.";
