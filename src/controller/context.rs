@@ -74,6 +74,11 @@ impl Context {
         self.observations.endpoints(key, &[]);
         self.memory.forget("ChatInstance status", key);
     }
+
+    /// Forgets what is only known for the sake of a WebhookSubscription that is gone.
+    pub fn forget_subscription(&self, key: &Key) {
+        self.memory.forget("WebhookSubscription status", key);
+    }
 }
 
 /// Where reconciles leave what they want of platforms, and find what came of it.

@@ -185,6 +185,7 @@ async fn begin(
         stores.instances,
         ctx.instances.clone(),
         chat_instance::reconcile,
+        Context::forget_instance,
     ));
     drivers.spawn(drive(
         "WebhookSubscription",
@@ -192,6 +193,7 @@ async fn begin(
         stores.subscriptions,
         ctx.subscriptions.clone(),
         webhook_subscription::reconcile,
+        Context::forget_subscription,
     ));
     Begun { ctx, election, drivers }
 }
