@@ -157,6 +157,7 @@ pub fn watch_all(
             // Nobody else tells those that hang on it that it has come or gone.
             if before.is_none() {
                 mark_subscriptions_of(&on, &key);
+                mark_instances_in(&on, &key.0);
             }
             if matches!(seen, Seen::Gone(_)) {
                 on.forget_instance(&key);
@@ -183,13 +184,17 @@ pub fn watch_all(
             };
             // A status that we wrote ourselves matters to nobody else.
             if !matches!((before, &seen), (Some(old), Seen::There(new)) if unchanged(old, new)) {
-                on.mark_instance(instance_key(seen.object(), &key));
-                if let Some(old) = before {
-                    on.mark_instance(instance_key(old, &key));
+                for named in [Some(seen.object()), before].into_iter().flatten() {
+                    let instance = instance_key(named, &key);
+                    // It was, or is, one that keeps the plans of its neighbours from being complete.
+                    if on.stores.instances.get(&reference::<ChatInstance>(&instance)).is_none() {
+                        mark_instances_in(&on, &key.0);
+                    }
+                    on.mark_instance(instance);
                 }
             }
             if matches!(seen, Seen::Gone(_)) {
-                on.memory.forget("WebhookSubscription status", &key);
+                on.forget_subscription(&key);
             }
             on.mark_subscription(key);
         },
@@ -290,6 +295,13 @@ pub async fn filled(stores: &Stores) {
 pub fn mark_subscriptions_of(ctx: &Context, instance: &Key) {
     for one in ctx.stores.subscriptions.state_filter(|one| instance_key(one, &key_of(one)) == *instance) {
         ctx.mark_subscription(key_of(&*one));
+    }
+}
+
+/// Asks for another look at every instance of a namespace.
+fn mark_instances_in(ctx: &Context, namespace: &str) {
+    for one in ctx.stores.instances.state_filter(|one| key_of(one).0 == namespace) {
+        ctx.mark_instance(key_of(&*one));
     }
 }
 

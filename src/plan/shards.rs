@@ -37,6 +37,10 @@ pub struct Content {
     /// Without its subscriptions; in piece 0 alone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub instance: Option<InstancePlan>,
+    /// Whether what is absent may just be misspelt, see [`Plan::complete`]; in every piece, since the one from which
+    /// something is absent may come before the others.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub incomplete: bool,
     /// Ascending by namespace and name.
     pub subscriptions: Vec<SubscriptionPlan>,
 }
@@ -96,10 +100,20 @@ pub fn fits(plan: &SubscriptionPlan) -> Result<(), String> {
     ))
 }
 
-/// The pieces of a plan, in their order. One that does not fit keeps no other from being written.
+/// The pieces of a complete plan, in their order. One that does not fit keeps no other from being written.
 pub fn encode(plan: &InstancePlan) -> Vec<Result<Shard, ShardError>> {
+    encode_as(plan, true)
+}
+
+/// The same; `complete` is [`Plan::complete`].
+pub fn encode_as(plan: &InstancePlan, complete: bool) -> Vec<Result<Shard, ShardError>> {
     let mut contents: Vec<Content> = (0..SHARDS)
-        .map(|_| Content { version: PLAN_VERSION, instance: None, subscriptions: Vec::new() })
+        .map(|_| Content {
+            version: PLAN_VERSION,
+            instance: None,
+            incomplete: !complete,
+            subscriptions: Vec::new(),
+        })
         .collect();
     for one in &plan.subscriptions {
         if let Some(content) = contents.get_mut(usize::from(index_of(&one.namespace, &one.name))) {
@@ -157,7 +171,7 @@ pub fn assemble<'a>(pieces: impl IntoIterator<Item = (u8, &'a Content)>) -> Opti
     instance.subscriptions =
         pieces.values().flat_map(|content| content.subscriptions.iter().cloned()).collect();
     instance.subscriptions.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    let complete = pieces.len() == usize::from(SHARDS);
+    let complete = pieces.len() == usize::from(SHARDS) && !pieces.values().any(|content| content.incomplete);
     Some(Plan { version: PLAN_VERSION, complete, instances: vec![instance] })
 }
 

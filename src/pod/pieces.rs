@@ -127,7 +127,7 @@ fn held_differs(held: Option<&Piece>, revision: &str, source: Source) -> bool {
 mod tests {
     use super::*;
     use crate::plan::model::InstancePlan;
-    use crate::plan::shards::encode;
+    use crate::plan::shards::{encode, encode_as};
     use crate::plan::{Inputs, Rejected, compile};
 
     fn instance(name: &str, generation: i64) -> InstancePlan {
@@ -183,6 +183,17 @@ mod tests {
         assert_eq!((pieces.revisions(), served(&pieces)), (revisions, (1, true)));
         assert!(offer(&mut pieces, Source::Watched, 1), "all is well again");
         assert_eq!(pieces.problem(), None);
+    }
+
+    #[test]
+    fn a_plan_from_which_one_may_be_missing_makes_nothing_forgotten() {
+        let mut pieces = pieces();
+        for shard in encode_as(&instance("chat", 1), false).into_iter().map(Result::unwrap) {
+            pieces.offer(shard.index, Source::Watched, &shard.bytes);
+        }
+        assert_eq!(served(&pieces), (1, false));
+        assert!(offer(&mut pieces, Source::Watched, 1));
+        assert_eq!(served(&pieces), (1, true));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::controller::error::Error;
 use crate::controller::stores::reference;
 use crate::plan::Outcome;
 use crate::plan::model::InstancePlan;
-use crate::plan::shards::{Shard, encode};
+use crate::plan::shards::{Shard, encode_as};
 
 /// What stands in the cluster now.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ pub async fn apply(ctx: &Context, owner: &Owner<'_>, outcome: &Outcome) -> Resul
     let (claim, problem) = volume_claim::volume_claim(owner, stores.claims.get(&reference(&at)).as_deref());
     let claim = Wanted::new(claim)?;
     if let Some(plan) = outcome.plan.instances.first() {
-        publish(ctx, owner, plan, &mut applied).await?;
+        publish(ctx, owner, plan, outcome.plan.complete, &mut applied).await?;
     }
     let mut ours = applied.note(ensure(ctx, "apply a ServiceAccount", &account, &stores.accounts).await)?;
     applied.note(ensure(ctx, "apply a Role", &role, &stores.roles).await)?;
@@ -82,11 +82,12 @@ async fn publish(
     ctx: &Context,
     owner: &Owner<'_>,
     plan: &InstancePlan,
+    complete: bool,
     applied: &mut Applied,
 ) -> Result<(), Error> {
     let plan = InstancePlan { queue_bytes: log_share(plan.queue_bytes), ..plan.clone() };
     let mut shards = Vec::new();
-    for shard in encode(&plan) {
+    for shard in encode_as(&plan, complete) {
         match shard {
             Ok(shard) => shards.push(shard),
             Err(error) => {

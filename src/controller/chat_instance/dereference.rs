@@ -29,6 +29,8 @@ pub async fn dereference(ctx: &Context, key: &Key, instance: &ChatInstance) -> R
         instances: vec![instance.clone()],
         subscriptions: attached.iter().map(|one| (**one).clone()).collect(),
         namespaces: namespaces(ctx, key, &attached),
+        // It may be one of this instance's, and its backlog is kept until somebody has corrected it.
+        unreadable: strays(ctx, &key.0),
         ..Inputs::default()
     };
     for (reference, owner) in wanted {
@@ -50,6 +52,18 @@ pub async fn dereference(ctx: &Context, key: &Key, instance: &ChatInstance) -> R
         }
     }
     Ok(inputs)
+}
+
+/// Whether a subscription of this namespace names an instance that is not there. Those of other namespaces do not count:
+/// a stranger must not hold space in an instance's log.
+fn strays(ctx: &Context, namespace: &str) -> bool {
+    let stray = |one: &WebhookSubscription| {
+        let key = key_of(one);
+        key.0 == namespace
+            && one.metadata.deletion_timestamp.is_none()
+            && ctx.stores.instances.get(&reference(&instance_key(one, &key))).is_none()
+    };
+    ctx.stores.subscriptions.find(stray).is_some()
 }
 
 /// Everything that is referred to; with it, for what chathooks makes itself, the uid of the object it is made for.
