@@ -12,6 +12,7 @@ use crate::controller::error::Error;
 use crate::controller::references::references;
 use crate::controller::secrets::{Reference, Source};
 use crate::controller::stores::{key_of, reference};
+use crate::plan::attach::admits;
 use crate::plan::{Inputs, Key, SecretInput, instance_key};
 
 /// Who made a Secret, as its metadata tells.
@@ -23,12 +24,19 @@ pub async fn dereference(ctx: &Context, key: &Key, instance: &ChatInstance) -> R
     let attached = ctx.stores.subscriptions.state_filter(|one| {
         instance_key(one, &key_of(one)) == *key && one.metadata.deletion_timestamp.is_none()
     });
-    let wanted = wanted(key, instance, &attached);
+    let namespaces = namespaces(ctx, key, &attached);
+    // What a stranger refers to is not even read: it would be kept here, and there is no bound to it.
+    let admitted = attached.iter().filter(|one| {
+        let other = key_of(&***one);
+        admits((key, instance), (&other, &***one), namespaces.get(&other.0))
+    });
+    let admitted: Vec<_> = admitted.cloned().collect();
+    let wanted = wanted(key, instance, &admitted);
     ctx.secrets.refer(key, wanted.keys().cloned().collect());
     let mut inputs = Inputs {
         instances: vec![instance.clone()],
         subscriptions: attached.iter().map(|one| (**one).clone()).collect(),
-        namespaces: namespaces(ctx, key, &attached),
+        namespaces,
         // It may be one of this instance's, and its backlog is kept until somebody has corrected it.
         unreadable: strays(ctx, &key.0),
         ..Inputs::default()
