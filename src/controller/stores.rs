@@ -34,6 +34,9 @@ use crate::watching::{self, Away, Pauses};
 /// Selects what we made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by=chathooks-operator";
 
+/// The label of [`MANAGED_BY`].
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+
 /// Annotation by which a person asks for another look: any change of it will do.
 const RECONCILE: &str = "chathooks.dev/reconcile";
 
@@ -343,7 +346,7 @@ fn values<K>(
         scoped::<Metadata<K>>(&ctx.client, namespaces),
         watching::config(),
         writer,
-        Some,
+        |object| Some(lean(object)),
         move |_, seen: Seen<'_, Metadata<K>>| {
             let (namespace, name) = key_of(seen.object());
             if let Some(instance) = seen.object().annotations().get(INSTANCE) {
@@ -357,6 +360,15 @@ fn values<K>(
             }
         },
     ));
+}
+
+/// Without the labels and annotations that nothing here asks for: every Secret and ConfigMap of the cluster is kept, and
+/// whoever may write one may write 256 KiB of annotations into it.
+fn lean<K: Resource<DynamicType = ()>>(mut object: K) -> K {
+    let metadata = object.meta_mut();
+    metadata.labels.get_or_insert_default().retain(|label, _| label == MANAGED_BY_LABEL);
+    metadata.annotations.get_or_insert_default().retain(|annotation, _| annotation == INSTANCE);
+    object
 }
 
 fn made<K>(
@@ -558,4 +570,26 @@ fn prepare<W, K: Resource>(event: Event<W>, read: impl Fn(W) -> Option<K>) -> Op
         Event::InitApply(object) => Event::InitApply(prune(object)?),
         Event::InitDone => Event::InitDone,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_is_referred_to_little_is_kept() {
+        let secret: Metadata<Secret> = serde_json::from_value(serde_json::json!({"metadata": {
+            "name": "s", "labels": {MANAGED_BY_LABEL: "chathooks-operator", "big": "1"},
+            "annotations": {INSTANCE: "team", "big": "x".repeat(1000)},
+        }}))
+        .unwrap();
+        let kept = lean(secret).metadata;
+        let of = |map: Option<std::collections::BTreeMap<String, String>>| {
+            map.unwrap().into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (of(kept.labels), of(kept.annotations)),
+            (vec![MANAGED_BY_LABEL.into()], vec![INSTANCE.into()])
+        );
+    }
 }

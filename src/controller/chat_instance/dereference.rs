@@ -11,12 +11,11 @@ use crate::controller::context::Context;
 use crate::controller::error::Error;
 use crate::controller::references::references;
 use crate::controller::secrets::{Reference, Source};
-use crate::controller::stores::{key_of, reference};
+use crate::controller::stores::{MANAGED_BY_LABEL, key_of, reference};
 use crate::plan::attach::admits;
 use crate::plan::{Inputs, Key, SecretInput, instance_key};
 
 /// Who made a Secret, as its metadata tells.
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const OPERATOR: &str = "chathooks-operator";
 
 /// What an instance's plan is compiled from.
@@ -106,8 +105,11 @@ fn seen(ctx: &Context, (source, namespace, name): &Reference) -> Option<(String,
         Source::Secret => ctx.stores.secrets.get(&reference(&at))?.metadata.clone(),
         Source::ConfigMap => ctx.stores.config_maps.get(&reference(&at))?.metadata.clone(),
     };
-    let ours =
-        metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == OPERATOR);
+    let ours = metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(MANAGED_BY_LABEL))
+        .is_some_and(|by| by == OPERATOR);
     let owner = metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).next();
     Some((metadata.resource_version.unwrap_or_default(), owner.filter(|_| ours)))
 }
