@@ -76,6 +76,11 @@ impl Context {
         self.observations.endpoints(key, &[]);
         self.memory.forget("ChatInstance status", key);
     }
+
+    /// Forgets what is only known for the sake of a WebhookSubscription that is gone.
+    pub fn forget_subscription(&self, key: &Key) {
+        self.memory.forget("WebhookSubscription status", key);
+    }
 }
 
 /// Objects that are there but that the types cannot hold. One that is deleted meanwhile stays noted until a restart:

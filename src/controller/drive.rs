@@ -31,13 +31,14 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 /// Failures in a row, by object.
 type Failures = Arc<Mutex<HashMap<Key, u32>>>;
 
-/// Runs until the marks are closed and what is under way has ended.
+/// Runs until the marks are closed and what is under way has ended. `left` forgets what is known of an object that is gone.
 pub async fn drive<K, F>(
     kind: &'static str,
     ctx: Arc<Context>,
     store: Store<K>,
     marks: Dirty,
     reconcile: fn(Arc<K>, Arc<Context>) -> F,
+    left: fn(&Context, &Key),
 ) -> &'static str
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
@@ -45,7 +46,8 @@ where
     F: Future<Output = Result<Action, Error>> + Send + 'static,
 {
     let failures = Failures::default();
-    let forgiven = Arc::clone(&failures);
+    let (forgiven, lasting) = (Arc::clone(&failures), Arc::clone(&failures));
+    let (ending, now) = (Arc::clone(&ctx), store.clone());
     let bounded = move |object: Arc<K>, ctx: Arc<Context>| {
         let (failures, key) = (Arc::clone(&forgiven), key_of(&*object));
         Box::pin(async move {
@@ -77,8 +79,16 @@ where
     applier(bounded, policy, ctx, store, queue, config)
         .for_each(|result| {
             match result {
-                // Its deletion was seen before its turn came.
-                Ok(_) | Err(RunError::ObjectNotFound(_) | RunError::ReconcilerFailed(..)) => {}
+                Ok(_) | Err(RunError::ReconcilerFailed(..)) => {}
+                // Its deletion was seen before its turn came. What a reconcile that was under way then has left behind
+                // is forgotten here, since this comes after it.
+                Err(RunError::ObjectNotFound(gone)) => {
+                    let key = (gone.namespace.unwrap_or_default(), gone.name);
+                    lasting.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                    if now.get(&reference(&key)).is_none() {
+                        left(&ending, &key);
+                    }
+                }
                 Err(error) => tracing::error!(kind, %error, "the queue failed"),
             }
             std::future::ready(())

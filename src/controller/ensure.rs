@@ -79,7 +79,7 @@ where
                 key.1
             )));
         }
-        Some(live) if !ours(live.meta(), wanted.object.meta()) => {
+        Some(live) if !ours(live.meta(), wanted.object.meta(), K::kind(&()) == "PersistentVolumeClaim") => {
             let kind = K::kind(&());
             return Err(Error::NotOwned(format!(
                 "{kind} {:?} exists and was not made for this ChatInstance, so it is neither used nor overwritten: \
@@ -118,9 +118,9 @@ where
     Ok(())
 }
 
-/// Whether an object is one that was made for the same ChatInstance: by its owner, or, where it is to outlive its owner,
+/// Whether an object is one that was made for the same ChatInstance: by its owner, or, where it may `outlive` its owner,
 /// by its annotation.
-fn ours(live: &ObjectMeta, wanted: &ObjectMeta) -> bool {
+fn ours(live: &ObjectMeta, wanted: &ObjectMeta, outlives: bool) -> bool {
     let owner = |metadata: &ObjectMeta| {
         metadata
             .owner_references
@@ -132,7 +132,9 @@ fn ours(live: &ObjectMeta, wanted: &ObjectMeta) -> bool {
     let instance = |metadata: &ObjectMeta| metadata.annotations.as_ref()?.get(INSTANCE).cloned();
     match (owner(live), owner(wanted)) {
         (Some(live), Some(wanted)) => live == wanted,
-        (Some(_), None) | (None, _) => instance(live).is_some() && instance(live) == instance(wanted),
+        (Some(_), None) | (None, _) => {
+            outlives && instance(live).is_some() && instance(live) == instance(wanted)
+        }
     }
 }
 
@@ -210,12 +212,13 @@ mod tests {
             .unwrap()
         };
         let (owned, kept) = (metadata(Some("1"), Some("team")), metadata(None, Some("team")));
-        assert!(ours(&owned, &owned));
-        assert!(!ours(&metadata(Some("2"), Some("team")), &owned), "of an earlier one of this name");
+        assert!(ours(&owned, &owned, true));
+        assert!(!ours(&metadata(Some("2"), Some("team")), &owned, true), "of an earlier one of this name");
         assert!(leaving(&metadata(Some("2"), Some("team")), &owned) && !leaving(&owned, &owned));
         assert!(!leaving(&kept, &owned) && !leaving(&owned, &kept));
-        assert!(ours(&kept, &owned) && ours(&owned, &kept), "the volume, when onDelete changes");
-        assert!(!ours(&metadata(None, None), &owned));
-        assert!(!ours(&metadata(None, Some("other")), &kept));
+        assert!(ours(&kept, &owned, true) && ours(&owned, &kept, true), "the volume, when onDelete changes");
+        assert!(!ours(&kept, &owned, false), "only a volume outlives its owner");
+        assert!(!ours(&metadata(None, None), &owned, true));
+        assert!(!ours(&metadata(None, Some("other")), &kept, true));
     }
 }

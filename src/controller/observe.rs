@@ -33,6 +33,13 @@ const MAX_BYTES: usize = 16 << 20;
 /// Pauses after a failure: the first, doubled up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// Least time between two exchanges: a dispatcher that has news all the time, or says so, is not asked in a loop.
+const BETWEEN: Duration = Duration::from_millis(50);
+
+/// Endpoints of one ChatInstance that are asked: more than dispatchers it can have, and as many as somebody who writes
+/// EndpointSlices may cost.
+const MAX_ENDPOINTS: usize = 8;
+
 /// How often endpoints are looked at without a reason.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -74,7 +81,7 @@ pub async fn observe(ctx: Arc<Context>, signals: Signals) -> &'static str {
             }
         }
         asked.retain(|(key, address), task| {
-            let stays = wanted.get(key).is_some_and(|ready| ready.contains(address));
+            let stays = wanted.get(key).is_some_and(|ready| ready.contains(address)) && !task.is_finished();
             if !stays {
                 task.abort();
             }
@@ -122,6 +129,11 @@ fn endpoints(ctx: &Context) -> HashMap<Key, Vec<SocketAddr>> {
             }
         }
     }
+    for addresses in found.values_mut() {
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.truncate(MAX_ENDPOINTS);
+    }
     found
 }
 
@@ -143,6 +155,7 @@ async fn ask(
                 ctx.observations.told(&key, address, Some(Arc::clone(&told)));
                 note(&ctx, &key, last.as_deref(), &told, &signals);
                 last = Some(told);
+                sleep(BETWEEN).await;
             }
             Err(why) => {
                 tracing::debug!(namespace = key.0, instance = key.1, %address, why, "a dispatcher did not tell");
@@ -216,9 +229,13 @@ fn note(ctx: &Context, key: &Key, before: Option<&Observed>, now: &Observed, sig
     } else {
         let known: HashMap<(&str, &str), _> =
             old.subscriptions.iter().map(|one| ((&*one.namespace, &*one.name), one)).collect();
+        // Only what hangs on the instance: a dispatcher has nothing to say of others.
+        let family = ctx.families.get(key);
         for one in &new.subscriptions {
-            if known.get(&(&*one.namespace, &*one.name)) != Some(&one) {
-                ctx.mark_subscription((one.namespace.clone(), one.name.clone()));
+            let at = (one.namespace.clone(), one.name.clone());
+            let attached = family.as_ref().is_some_and(|family| family.verdict(&at).is_some());
+            if attached && known.get(&(&*one.namespace, &*one.name)) != Some(&one) {
+                ctx.mark_subscription(at);
             }
         }
     }

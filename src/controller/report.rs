@@ -15,6 +15,7 @@ use super::memory::{Place, Written, lags};
 use super::stores::key_of;
 use super::write::apply_status;
 use crate::api::conditions::{DELIVERING, READY, reason};
+use crate::plan::Verdict;
 use crate::status::PAUSED;
 
 /// The status that counts as the last one: what we wrote, where the watch has not shown it yet, else what it shows.
@@ -68,6 +69,22 @@ where
         tell(ctx, object, type_, &reason, &note).await;
     }
     Ok(())
+}
+
+/// Most warnings of one object that are told.
+const MAX_WARNINGS: usize = 4;
+
+/// Tells what is worth a word and stops nothing, once for each generation.
+pub async fn warn<K>(ctx: &Context, object: &K, verdict: &Verdict, last_generation: Option<i64>)
+where
+    K: Resource<DynamicType = ()>,
+{
+    if last_generation == Some(verdict.generation) {
+        return;
+    }
+    for warning in verdict.warnings.iter().take(MAX_WARNINGS) {
+        tell(ctx, object, EventType::Warning, "SpecWarning", warning).await;
+    }
 }
 
 fn place<K: Resource<DynamicType = ()>>(object: &K) -> Place {

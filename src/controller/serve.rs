@@ -187,6 +187,7 @@ async fn begin(
         stores.instances,
         ctx.instances.clone(),
         chat_instance::reconcile,
+        Context::forget_instance,
     ));
     drivers.spawn(drive(
         "WebhookSubscription",
@@ -194,6 +195,7 @@ async fn begin(
         stores.subscriptions,
         ctx.subscriptions.clone(),
         webhook_subscription::reconcile,
+        Context::forget_subscription,
     ));
     Begun { ctx, election, drivers }
 }

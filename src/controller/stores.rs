@@ -29,6 +29,9 @@ use crate::watching;
 /// Selects what we made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by=chathooks-operator";
 
+/// The label of [`MANAGED_BY`].
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+
 /// Annotation by which a person asks for another look: any change of it will do.
 const RECONCILE: &str = "chathooks.dev/reconcile";
 
@@ -149,6 +152,7 @@ pub fn watch_all(
             // Nobody else tells those that hang on it that it has come or gone.
             if before.is_none() {
                 mark_subscriptions_of(&on, &key);
+                mark_instances_in(&on, &key.0);
             }
             if matches!(seen, Seen::Gone(_)) {
                 on.forget_instance(&key);
@@ -180,13 +184,17 @@ pub fn watch_all(
             };
             // A status that we wrote ourselves matters to nobody else.
             if !matches!((before, &seen), (Some(old), Seen::There(new)) if unchanged(old, new)) {
-                on.mark_instance(instance_key(seen.object(), &key));
-                if let Some(old) = before {
-                    on.mark_instance(instance_key(old, &key));
+                for named in [Some(seen.object()), before].into_iter().flatten() {
+                    let instance = instance_key(named, &key);
+                    // It was, or is, one that keeps the plans of its neighbours from being complete.
+                    if on.stores.instances.get(&reference::<ChatInstance>(&instance)).is_none() {
+                        mark_instances_in(&on, &key.0);
+                    }
+                    on.mark_instance(instance);
                 }
             }
             if matches!(seen, Seen::Gone(_)) {
-                on.memory.forget("WebhookSubscription status", &key);
+                on.forget_subscription(&key);
             }
             on.mark_subscription(key);
         },
@@ -290,6 +298,13 @@ pub fn mark_subscriptions_of(ctx: &Context, instance: &Key) {
     }
 }
 
+/// Asks for another look at every instance of a namespace.
+fn mark_instances_in(ctx: &Context, namespace: &str) {
+    for one in ctx.stores.instances.state_filter(|one| key_of(one).0 == namespace) {
+        ctx.mark_instance(key_of(&*one));
+    }
+}
+
 /// What a person wrote to have this object looked at.
 fn asked(object: &impl Resource) -> Option<&String> {
     object.annotations().get(RECONCILE)
@@ -328,7 +343,7 @@ fn values<K>(
         scoped::<Metadata<K>>(&ctx.client, namespaces),
         watching::config(),
         writer,
-        Some,
+        |object| Some(lean(object)),
         move |_, seen: Seen<'_, Metadata<K>>| {
             let (namespace, name) = key_of(seen.object());
             if let Some(instance) = seen.object().annotations().get(INSTANCE) {
@@ -342,6 +357,15 @@ fn values<K>(
             }
         },
     ));
+}
+
+/// Without the labels and annotations that nothing here asks for: every Secret and ConfigMap of the cluster is kept, and
+/// whoever may write one may write 256 KiB of annotations into it.
+fn lean<K: Resource<DynamicType = ()>>(mut object: K) -> K {
+    let metadata = object.meta_mut();
+    metadata.labels.get_or_insert_default().retain(|label, _| label == MANAGED_BY_LABEL);
+    metadata.annotations.get_or_insert_default().retain(|annotation, _| annotation == INSTANCE);
+    object
 }
 
 fn made<K>(
@@ -377,4 +401,26 @@ where
         return vec![Api::all(client.clone())];
     }
     namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_is_referred_to_little_is_kept() {
+        let secret: Metadata<Secret> = serde_json::from_value(serde_json::json!({"metadata": {
+            "name": "s", "labels": {MANAGED_BY_LABEL: "chathooks-operator", "big": "1"},
+            "annotations": {INSTANCE: "team", "big": "x".repeat(1000)},
+        }}))
+        .unwrap();
+        let kept = lean(secret).metadata;
+        let of = |map: Option<std::collections::BTreeMap<String, String>>| {
+            map.unwrap().into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (of(kept.labels), of(kept.annotations)),
+            (vec![MANAGED_BY_LABEL.into()], vec![INSTANCE.into()])
+        );
+    }
 }

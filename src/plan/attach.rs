@@ -6,10 +6,21 @@ use super::Key;
 use super::verdict::Judgement;
 use crate::api::chat_instance::{AttachKind, AttachRule, Namespaces, NamespacesFrom};
 use crate::api::conditions::reason;
+use crate::api::{ChatInstance, WebhookSubscription};
 use crate::event::pattern::Pattern;
 
 /// The label that every namespace has: its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Whether an instance lets a subscription of these labels' namespace attach; of its own namespace all count.
+pub fn admits(
+    (at, instance): (&Key, &ChatInstance),
+    (key, subscription): (&Key, &WebhookSubscription),
+    labels: Option<&BTreeMap<String, String>>,
+) -> bool {
+    let (rules, events) = (&instance.spec.attach, &subscription.spec.events);
+    at.0 == key.0 || webhook_subscription(at, rules, &key.0, labels, events, &mut Judgement::default())
+}
 
 /// Whether a WebhookSubscription of `namespace` may hang on the instance and ask for these events; if not, `found`
 /// says what its owner, or the subscription's, has to change.

@@ -136,13 +136,18 @@ impl Compiler<'_> {
                             )
                         }
                     };
+                    let generation = generation(&one.metadata);
+                    if !permitted && instance_key.0 != key.0 {
+                        // Nothing of it may take up room there, and so nothing else of it is judged.
+                        self.verdicts.push(found.verdict(WEBHOOK_SUBSCRIPTION, &key, generation));
+                        continue;
+                    }
                     let instance = Instance {
                         platform: known.and_then(|known| known.platform),
                         egress: known
                             .filter(|known| known.platform.is_some())
                             .map(|known| &known.plan.egress),
                     };
-                    let generation = generation(&one.metadata);
                     let mut plan = subscription::compile(
                         one,
                         &key,
@@ -156,11 +161,8 @@ impl Compiler<'_> {
                         found.refuse(reason::INVALID, sentence);
                         plan = subscription::without_content(plan, found.paused());
                     }
-                    // Shut out from the instance's own namespace, it is paused like anything that is not right; from
-                    // another one it may not take up room there.
-                    if permitted || instance_key.0 == key.0 {
-                        self.attach(&instance_key, plan);
-                    }
+                    // Shut out from the instance's own namespace, it is paused like anything that is not right.
+                    self.attach(&instance_key, plan);
                     self.verdicts.push(found.verdict(WEBHOOK_SUBSCRIPTION, &key, generation));
                 }
                 Object::Rejected(one) => {

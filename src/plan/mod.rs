@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::api::{ChatInstance, WebhookSubscription};
 
 pub mod address;
-mod attach;
+pub mod attach;
 pub mod children;
 mod compile;
 pub mod egress;

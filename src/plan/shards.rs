@@ -37,9 +37,10 @@ pub struct Content {
     /// Without its subscriptions; in piece 0 alone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub instance: Option<InstancePlan>,
-    /// [`Plan::complete`]; in piece 0 alone.
-    #[serde(default)]
-    pub complete: bool,
+    /// Whether what is absent may just be misspelt, see [`Plan::complete`]; in every piece, since the one from which
+    /// something is absent may come before the others.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub incomplete: bool,
     /// Ascending by namespace and name.
     pub subscriptions: Vec<SubscriptionPlan>,
 }
@@ -99,13 +100,14 @@ pub fn fits(plan: &SubscriptionPlan) -> Result<(), String> {
     ))
 }
 
-/// The pieces of a plan, in their order. One that does not fit keeps no other from being written.
+/// The pieces of a plan, in their order; `complete` is [`Plan::complete`]. One that does not fit keeps no other from being
+/// written.
 pub fn encode(plan: &InstancePlan, complete: bool) -> Vec<Result<Shard, ShardError>> {
     let mut contents: Vec<Content> = (0..SHARDS)
         .map(|_| Content {
             version: PLAN_VERSION,
             instance: None,
-            complete: false,
+            incomplete: !complete,
             subscriptions: Vec::new(),
         })
         .collect();
@@ -115,7 +117,6 @@ pub fn encode(plan: &InstancePlan, complete: bool) -> Vec<Result<Shard, ShardErr
         }
     }
     if let Some(first) = contents.first_mut() {
-        first.complete = complete;
         first.instance = Some(InstancePlan { subscriptions: Vec::new(), ..plan.clone() });
     }
     (0..SHARDS).zip(&contents).map(|(index, content)| shard(index, content)).collect()
@@ -163,12 +164,11 @@ struct Version {
 /// not forgotten.
 pub fn assemble<'a>(pieces: impl IntoIterator<Item = (u8, &'a Content)>) -> Option<Plan> {
     let pieces: BTreeMap<u8, &Content> = pieces.into_iter().collect();
-    let first = pieces.get(&0)?;
-    let mut instance = first.instance.clone()?;
+    let mut instance = pieces.get(&0)?.instance.clone()?;
     instance.subscriptions =
         pieces.values().flat_map(|content| content.subscriptions.iter().cloned()).collect();
     instance.subscriptions.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    let complete = first.complete && pieces.len() == usize::from(SHARDS);
+    let complete = pieces.len() == usize::from(SHARDS) && !pieces.values().any(|content| content.incomplete);
     Some(Plan { version: PLAN_VERSION, complete, instances: vec![instance] })
 }
 

@@ -111,7 +111,8 @@ pub async fn patrol(mut beat: Beat, reports: watch::Sender<Reports>) {
                     Some(key) => if let Some(round) = rounds.get(&key) { round.wake.notify_one() },
                     None => may_wake = false,
                 },
-                Some(_) = tasks.join_next() => {}
+                // A platform that nobody looks at any more must not stay unnoticed: the process ends with the patrol.
+                Some(ended) = tasks.join_next() => if ended.is_err() { return },
             }
         }
     }

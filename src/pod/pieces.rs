@@ -186,6 +186,17 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_from_which_one_may_be_missing_makes_nothing_forgotten() {
+        let mut pieces = pieces();
+        for shard in encode(&instance("chat", 1), false).into_iter().map(Result::unwrap) {
+            pieces.offer(shard.index, Source::Watched, &shard.bytes);
+        }
+        assert_eq!(served(&pieces), (1, false));
+        assert!(offer(&mut pieces, Source::Watched, 1));
+        assert_eq!(served(&pieces), (1, true));
+    }
+
+    #[test]
     fn the_plan_of_another_instance_is_not_served() {
         let mut pieces = pieces();
         let other: Vec<_> = encode(&instance("other", 1), true).into_iter().map(Result::unwrap).collect();

@@ -80,6 +80,17 @@ async def files():
     heir.sent(segment, len(events), offset)
     assert heir.segments == [] and not (small / "dead").exists() and (small / "living").exists()
 
+    # A platform that starts again and again while nobody answers.
+    often = root / "often"
+    spill = relay.Spill(often, "%012d" % 0)
+    spill.append([b"1"])
+    for number in range(1, 40):
+        os.close(spill.held)
+        spill = relay.Spill(often, "%012d" % number)
+        spill.adopt()
+        spill.append([b"%d" % (number + 1)])
+    assert spill.oldest()[1] == [b"%d" % (number + 1) for number in range(40)], "in their order"
+
 
 async def no_harm():
     app = types.SimpleNamespace(state=types.SimpleNamespace())

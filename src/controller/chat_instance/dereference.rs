@@ -11,11 +11,11 @@ use crate::controller::context::Context;
 use crate::controller::error::Error;
 use crate::controller::references::references;
 use crate::controller::secrets::{Reference, Source};
-use crate::controller::stores::{key_of, reference};
+use crate::controller::stores::{MANAGED_BY_LABEL, key_of, reference};
+use crate::plan::attach::admits;
 use crate::plan::{Inputs, Key, SecretInput, instance_key};
 
 /// Who made a Secret, as its metadata tells.
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const OPERATOR: &str = "chathooks-operator";
 
 /// What an instance's plan is compiled from.
@@ -23,13 +23,21 @@ pub async fn dereference(ctx: &Context, key: &Key, instance: &ChatInstance) -> R
     let attached = ctx.stores.subscriptions.state_filter(|one| {
         instance_key(one, &key_of(one)) == *key && one.metadata.deletion_timestamp.is_none()
     });
-    let wanted = wanted(key, instance, &attached);
+    let namespaces = namespaces(ctx, key, &attached);
+    // What a stranger refers to is not even read: it would be kept here, and there is no bound to it.
+    let admitted = attached.iter().filter(|one| {
+        let other = key_of(&***one);
+        admits((key, instance), (&other, &***one), namespaces.get(&other.0))
+    });
+    let admitted: Vec<_> = admitted.cloned().collect();
+    let wanted = wanted(key, instance, &admitted);
     ctx.secrets.refer(key, wanted.keys().cloned().collect());
     let mut inputs = Inputs {
         instances: vec![instance.clone()],
         subscriptions: attached.iter().map(|one| (**one).clone()).collect(),
-        namespaces: namespaces(ctx, key, &attached),
-        unreadable: !ctx.unreadable.is_empty(),
+        namespaces,
+        // It may be one of this instance's, and its backlog is kept until somebody has corrected it.
+        unreadable: strays(ctx, &key.0) || !ctx.unreadable.is_empty(),
         ..Inputs::default()
     };
     for (reference, owner) in wanted {
@@ -51,6 +59,18 @@ pub async fn dereference(ctx: &Context, key: &Key, instance: &ChatInstance) -> R
         }
     }
     Ok(inputs)
+}
+
+/// Whether a subscription of this namespace names an instance that is not there. Those of other namespaces do not count:
+/// a stranger must not hold space in an instance's log.
+fn strays(ctx: &Context, namespace: &str) -> bool {
+    let stray = |one: &WebhookSubscription| {
+        let key = key_of(one);
+        key.0 == namespace
+            && one.metadata.deletion_timestamp.is_none()
+            && ctx.stores.instances.get(&reference(&instance_key(one, &key))).is_none()
+    };
+    ctx.stores.subscriptions.find(stray).is_some()
 }
 
 /// Everything that is referred to; with it, for what chathooks makes itself, the uid of the object it is made for.
@@ -85,8 +105,11 @@ fn seen(ctx: &Context, (source, namespace, name): &Reference) -> Option<(String,
         Source::Secret => ctx.stores.secrets.get(&reference(&at))?.metadata.clone(),
         Source::ConfigMap => ctx.stores.config_maps.get(&reference(&at))?.metadata.clone(),
     };
-    let ours =
-        metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == OPERATOR);
+    let ours = metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(MANAGED_BY_LABEL))
+        .is_some_and(|by| by == OPERATOR);
     let owner = metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).next();
     Some((metadata.resource_version.unwrap_or_default(), owner.filter(|_| ours)))
 }

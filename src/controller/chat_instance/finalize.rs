@@ -9,6 +9,8 @@ use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
+use tokio::time::{Instant, sleep};
+
 use crate::api::ChatInstance;
 use crate::controller::context::Context;
 use crate::controller::error::Error;
@@ -23,6 +25,9 @@ pub const FINALIZER: &str = "chathooks.dev/platform";
 
 /// How long after its deletion an instance may wait for its platform.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a look under way may take to end.
+const LAST_LOOK: Duration = Duration::from_secs(12);
 
 /// Pause between two tries.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -50,6 +55,7 @@ pub async fn release(ctx: &Context, key: &Key, instance: &ChatInstance) -> Resul
         };
         // Nobody may put back what is about to be removed.
         ctx.desk.want(key, None);
+        patrol_has_left(ctx, key).await;
         if let Some(plan) = plan {
             let owner = Owner { cluster: ctx.cluster.clone(), namespace: key.0.clone(), name: key.1.clone() };
             if let Err(why) = Keeper::new().remove(&plan, &owner, &ctx.leadership).await {
@@ -71,6 +77,14 @@ pub async fn release(ctx: &Context, key: &Key, instance: &ChatInstance) -> Resul
     ctx.secrets.refer(key, std::collections::BTreeSet::new());
     mark_subscriptions_of(ctx, key);
     Ok(Action::await_change())
+}
+
+/// Waits for a look under way: what it puts there now would be left behind.
+async fn patrol_has_left(ctx: &Context, key: &Key) {
+    let begun = Instant::now();
+    while ctx.desk.report(key).is_some() && begun.elapsed() < LAST_LOOK {
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// What the instance wants of its platform, by what it refers to now.

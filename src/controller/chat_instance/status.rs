@@ -19,6 +19,9 @@ use crate::platform::facts::facts;
 use crate::status::chat_instance::{InstanceFacts, intake_ready, intake_with_relay, report as conditions};
 use crate::status::latched;
 
+/// Characters of what a dispatcher tells that are passed on.
+const MAX_TOLD: usize = 1024;
+
 /// Writes the status as it follows from the family and what dispatchers and platform told.
 pub async fn write(ctx: &Context, key: &Key, instance: &ChatInstance, family: &Family) -> Result<(), Error> {
     let Some(verdict) = family.outcome.verdicts.iter().find(|one| one.kind == "ChatInstance") else {
@@ -63,7 +66,9 @@ pub async fn write(ctx: &Context, key: &Key, instance: &ChatInstance, family: &F
         attached: Some(Attached { webhook_subscriptions: attached(family) }),
         conditions: listed(&conditions(verdict, &facts), verdict.generation, last.as_ref()),
     };
-    report::write(ctx, instance, last.as_ref(), &next).await
+    report::write(ctx, instance, last.as_ref(), &next).await?;
+    report::warn(ctx, instance, verdict, last.and_then(|last| last.observed_generation)).await;
+    Ok(())
 }
 
 /// Writes the status of an instance that could not be compiled at all.
@@ -159,7 +164,10 @@ fn programmed(
                     "The dispatcher does not serve this generation yet.".to_owned()
                 }
             },
-            |problem| format!("The dispatcher does not serve this generation: {problem}"),
+            |problem| {
+                let problem: String = problem.chars().take(MAX_TOLD).collect();
+                format!("The dispatcher does not serve this generation: {problem}")
+            },
         ),
     )
 }

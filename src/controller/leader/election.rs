@@ -127,6 +127,9 @@ impl Driver {
         };
         match answer {
             Ok(record) => {
+                // A term that ended before its renewal was answered (this process may have been stopped) is told as lost
+                // first: whoever gave up meanwhile looks again only when leadership turns.
+                self.publish();
                 self.candidate.wrote(record, started, Moment::now(), self.options.term());
                 self.publish();
                 Ok(Write::Settled)

@@ -29,6 +29,8 @@ enum Mode {
     Hanging,
     /// What is asked for is done, but the answer never comes.
     Mute,
+    /// Answers take 4 s.
+    Slow,
     /// Creations are answered 500.
     NoCreation,
 }
@@ -105,6 +107,9 @@ impl Server {
         };
         if mode == Mode::Hanging {
             std::future::pending::<()>().await;
+        }
+        if mode == Mode::Slow {
+            sleep(S * 4).await;
         }
         let answer = if mode == Mode::Failing || (mode == Mode::NoCreation && parts.method == Method::POST) {
             failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")
@@ -306,6 +311,22 @@ async fn a_process_that_was_stopped_does_not_lead_when_it_wakes_up() {
     let held = Instant::now();
     timeout(LONG, leadership.acquired()).await.unwrap();
     assert!(held.elapsed() >= S * 15, "{:?}", held.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_term_that_ended_before_its_renewal_was_answered_is_told_as_lost() {
+    let server = Server::new();
+    let (leadership, _election) = leading(&server, "a").await;
+    let mut changes = leadership.changes();
+    changes.borrow_and_update();
+    server.mode(Mode::Slow);
+    sleep(S * 3).await;
+    // Stopped with the renewal under way: whoever wants to write now finds that nobody here leads.
+    assert!(advance(S * 8).now_or_never().is_none());
+    assert!(!leadership.is_leader());
+    timeout(LONG, leadership.acquired()).await.unwrap();
+    assert!(*changes.borrow());
+    assert!(changes.has_changed().unwrap(), "those who gave up would never look again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,7 +37,10 @@ pub async fn reconcile(subscription: Arc<WebhookSubscription>, ctx: Arc<Context>
 
 /// The verdict on a subscription whose instance is not there: that alone, since nothing else can be judged.
 fn without_instance(ctx: &Context, subscription: &WebhookSubscription) -> Verdict {
-    let elsewhere = ctx.stores.instances.state().iter().map(|one| key_of(&**one)).collect();
+    // Only of its own namespace: what others have is nothing that a stranger may learn by misspelling it.
+    let here = subscription.metadata.namespace.as_ref();
+    let instances = ctx.stores.instances.state_filter(|one| one.metadata.namespace.as_ref() == here);
+    let elsewhere = instances.iter().map(|one| key_of(&**one)).collect();
     let inputs = Inputs { subscriptions: vec![subscription.clone()], elsewhere, ..Inputs::default() };
     let mut verdicts = compile(&inputs).verdicts;
     let (namespace, name) = key_of(subscription);

@@ -95,7 +95,9 @@ async fn finish(
         last_failure: last_failure(health, last.as_ref().and_then(|last| last.last_failure.clone())),
         conditions: conditions(verdict, facts).conditions(verdict.generation, previous, &now),
     };
-    report::write(ctx, subscription, last.as_ref(), &next).await
+    report::write(ctx, subscription, last.as_ref(), &next).await?;
+    report::warn(ctx, subscription, verdict, last.and_then(|last| last.observed_generation)).await;
+    Ok(())
 }
 
 /// Whether the dispatchers serve the piece of the plan that the subscription is in.

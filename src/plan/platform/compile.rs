@@ -41,11 +41,10 @@ pub(in crate::plan) fn wish(
 ) -> Option<Wish> {
     let mode = spec.intake_mode();
     let relay = (mode == IntakeMode::Relay).then(|| relay(spec, key, plan, &inputs.intake, found));
-    let (Platform::OpenWebUI, Some(url), Some(credentials)) = (spec.platform, &spec.url, &spec.credentials)
-    else {
-        return None;
-    };
+    let (Platform::OpenWebUI, Some(url)) = (spec.platform, &spec.url) else { return None };
+    // Judged also where nothing asks there yet.
     let reached = platform_url(url, &plan.egress, found);
+    let credentials = spec.credentials.as_ref()?;
     let ca_pem = ca(spec, key, inputs, found);
     let secrets = Secrets { all: &inputs.secrets, namespace: &key.0 };
     let credentials = sign_in(credentials, secrets, found);

@@ -8,7 +8,7 @@ use super::auth::Session;
 use super::client::Client;
 use super::functions::{Function, Functions, Listed, Meta};
 use super::probe::{self, functions_off};
-use super::relay::{DesiredRelay, RELAY_SOURCE, digest, is_ours};
+use super::relay::{DesiredRelay, RELAY_SOURCE, digest, is_id, is_ours};
 use crate::api::conditions::{State, reason};
 use crate::plan::platform::{DriftPlan, PlatformCredentials, PlatformPlan};
 use crate::platform::{Owner, WriteGate};
@@ -125,7 +125,7 @@ impl Keeper {
             let (token, listed) =
                 probe::functions(&mut link.client, &mut link.session, &plan.credentials).await?;
             let mut api = Functions { client: &mut link.client, token, gate };
-            for function in listed.iter().filter(|function| is_ours(&function.meta, owner)) {
+            for function in listed.iter().filter(|one| is_id(&one.id) && is_ours(&one.meta, owner)) {
                 api.delete(&function.id).await?;
             }
             Ok(())
@@ -180,7 +180,7 @@ impl Work<'_> {
         let desired = self.plan.relay.as_ref().map(|relay| DesiredRelay::new(relay, self.owner));
         let keep = desired.as_ref().map(|desired| desired.id.as_str());
         for other in listed {
-            if Some(other.id.as_str()) != keep && is_ours(&other.meta, self.owner) {
+            if Some(other.id.as_str()) != keep && is_id(&other.id) && is_ours(&other.meta, self.owner) {
                 self.may_change()?;
                 self.api.delete(&other.id).await?;
                 self.changes.push(format!("The relay {} was removed from Open WebUI.", other.id));

@@ -209,7 +209,9 @@ class Spill:
                 continue
             try:
                 for path in sorted(folder.glob("*.jsonl")):
-                    target = self.folder / f"{folder.name}-{path.name}"
+                    # Not its old name with something before it: handed on often enough, that gets too long.
+                    self.number += 1
+                    target = self.folder / f"{self.number:010}.jsonl"
                     path.rename(target)
                     text = target.read_bytes()
                     events = text.count(b"\n")

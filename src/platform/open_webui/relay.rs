@@ -81,6 +81,12 @@ pub(super) fn is_ours(meta: &Meta, owner: &Owner) -> bool {
     meta.chathooks.as_ref().is_some_and(|marker| marker.kind == KIND && marker.owner == *owner)
 }
 
+/// Whether this is an id as the platform makes them: anything else must not get into a path or a message.
+pub(super) fn is_id(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
 /// Hash of a text, to tell whether it is still the same.
 pub(super) fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()

@@ -29,6 +29,12 @@ async fn an_instance_lets_in_whom_its_owner_names() {
          namespaces: {{from: Selector, selector: {{matchLabels: {{kubernetes.io/metadata.name: {other}}}}}}}}}"
     );
     assert_eq!(says("users", "RefNotPermitted").await, refused);
+    // What a stranger refers to is not looked at.
+    let mut nosy = guest("nosy", json!(["user.*"]));
+    nosy["spec"]["target"]["http"]["auth"] =
+        json!({"bearer": {"secretRef": {"name": "none", "key": "token"}}});
+    scene.apply(nosy).await;
+    assert_eq!(says("nosy", "RefNotPermitted").await, refused);
 
     // A label that the namespace does not have yet.
     let namespaces = json!({"from": "Selector", "selector": {"matchLabels": {"chat": "team"}}});

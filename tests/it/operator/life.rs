@@ -173,3 +173,19 @@ async fn a_target_that_fails_and_a_spec_that_cannot_work_are_told() {
     scene.delivered("e2", "/ok").await;
     scene.end();
 }
+
+#[tokio::test]
+async fn a_slip_in_a_reference_costs_no_events() {
+    let scene = Scene::with_team().await;
+    let url = scene.receiver.url("/in");
+    scene.apply(subscription("alerts", &url, json!({"suspend": true}))).await;
+    scene.becomes("WebhookSubscription", "alerts", "Programmed", "True").await;
+    scene.post("e1", "user.created").await;
+    scene.apply(subscription("alerts", &url, json!({"instanceRef": {"name": "taem"}}))).await;
+    scene.says("WebhookSubscription", "alerts", "ResolvedRefs", "InstanceNotFound").await;
+    // Long enough for the dispatcher to have a plan without it.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    scene.apply(subscription("alerts", &url, json!({}))).await;
+    scene.delivered("e1", "/in").await;
+    scene.end();
+}
