@@ -217,7 +217,7 @@ mod tests {
         let plan = plan(100);
         let whole = assembled(&pieces(&plan, true)).unwrap();
         assert!(whole.complete);
-        assert_eq!(whole.instances, [plan.clone()]);
+        assert_eq!(whole.instances, std::slice::from_ref(&plan));
         assert!(
             !assembled(&pieces(&plan, false)).unwrap().complete,
             "the operator could not read everything"

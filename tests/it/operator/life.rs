@@ -77,7 +77,7 @@ async fn a_subscription_lives_from_apply_to_deletion_and_again() {
     assert_eq!(rows[0], ["NAME", "INSTANCE", "READY", "STATUS", "AGE"]);
     assert_eq!(rows[1][..4], ["alerts", "team", "True", "Ready"]);
     let rows = kubectl(&scene, &["get", "chatinstances"]);
-    assert_eq!(rows[0], ["NAME", "PLATFORM", "READY", "STATUS", "VERSION", "AGE"]);
+    assert_eq!(rows[0], ["NAME", "PLATFORM", "READY", "STATUS", "REACHABLE", "VERSION", "AGE"]);
     assert_eq!(rows[1][..4], ["team", "Generic", "True", "Ready"]);
 
     // An edit.
