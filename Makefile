@@ -42,7 +42,7 @@ cluster-down: ## end what `make cluster` started
 	@tests/cluster/down.sh
 
 .PHONY: test
-test: ## run every test
+test: ## run every test (or some: ARGS='--test it operator::speed -- --nocapture')
 	@$(PREPARE) rust
 	@CHATHOOKS_TEST_PYTHON="$$($(PREPARE) python)"; \
 	CHATHOOKS_TEST_HELM="$$($(PREPARE) helm)"; \
@@ -50,7 +50,7 @@ test: ## run every test
 	CHATHOOKS_TEST_CONTROL_PLANE="$$($(PREPARE) control_plane)"; \
 	export CHATHOOKS_TEST_PYTHON CHATHOOKS_TEST_HELM CHATHOOKS_TEST_OPEN_WEBUI CHATHOOKS_TEST_CONTROL_PLANE; \
 	echo '== test: building and running all tests'; \
-	$(CARGO) test --locked --no-fail-fast
+	$(CARGO) test --locked --no-fail-fast $(ARGS)
 
 .PHONY: lint
 lint: ## check format, lints and dependencies
